@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Descriptors whose being open means something to a peer: that this process lives. A child that the application forks without
+ * exec holds them too and would keep a dead publisher's channel, or a dead subscriber's leases, alive. In the child each of
+ * them is replaced by /dev/null, so that their numbers stay taken and objects that the child inherited close nothing else. */
+#define _GNU_SOURCE
+#include "cuframes-fork-guard.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+
+#include "cuframes-util.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int *guarded;
+static size_t guarded_count, guarded_capacity;
+
+static void
+before_fork (void)
+{
+  pthread_mutex_lock (&lock);
+}
+
+static void
+after_fork_in_parent (void)
+{
+  pthread_mutex_unlock (&lock);
+}
+
+static void
+after_fork_in_child (void)
+{
+  int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
+
+  for (size_t i = 0; i < guarded_count; i++)
+    if (null < 0 || dup3 (null, guarded[i], O_CLOEXEC) < 0)
+      close (guarded[i]);
+  cuframes_close (null);
+  guarded_count = 0;
+  pthread_mutex_unlock (&lock);
+}
+
+static void
+install (void)
+{
+  pthread_atfork (before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* The descriptor stays the caller's, who removes it before closing it. 0 or -ENOMEM. Any thread. */
+int
+cuframes_fork_guard_add (int fd)
+{
+  int r = 0;
+
+  pthread_once (&once, install);
+  pthread_mutex_lock (&lock);
+  if (guarded_count == guarded_capacity) {
+    size_t capacity = guarded_capacity == 0 ? 64 : 2 * guarded_capacity;
+    int *grown = realloc (guarded, capacity * sizeof *grown);
+    if (grown == NULL)
+      r = -ENOMEM;
+    else {
+      guarded = grown;
+      guarded_capacity = capacity;
+    }
+  }
+  if (r == 0)
+    guarded[guarded_count++] = fd;
+  pthread_mutex_unlock (&lock);
+  return r;
+}
+
+/* One that is not there is passed over. Any thread. */
+void
+cuframes_fork_guard_remove (int fd)
+{
+  pthread_mutex_lock (&lock);
+  for (size_t i = 0; i < guarded_count; i++)
+    if (guarded[i] == fd) {
+      guarded[i] = guarded[--guarded_count];
+      break;
+    }
+  pthread_mutex_unlock (&lock);
+}

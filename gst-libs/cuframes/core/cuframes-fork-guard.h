@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef CUFRAMES_FORK_GUARD_H
+#define CUFRAMES_FORK_GUARD_H
+
+int cuframes_fork_guard_add (int fd);
+void cuframes_fork_guard_remove (int fd);
+
+#endif

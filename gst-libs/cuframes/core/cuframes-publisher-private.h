@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the two halves of the publisher share: the application's calls in cuframes-publisher.c and the server's thread in
+ * cuframes-publisher-server.c. */
+#ifndef CUFRAMES_PUBLISHER_PRIVATE_H
+#define CUFRAMES_PUBLISHER_PRIVATE_H
+
+#include "cuframes-listener.h"
+#include "cuframes-peer.h"
+#include "cuframes-publisher.h"
+
+#define CUFRAMES_ADOPTED_MAX 64u
+
+/* An event that somebody who joins later is told of. */
+typedef struct _CuframesSticky CuframesSticky;
+struct _CuframesSticky
+{
+  CuframesSticky *next;
+  uint64_t key;
+  CuframesEventKind kind;
+  uint32_t byte_count;
+  uint8_t bytes[];
+};
+
+struct _CuframesPublisher
+{
+  CuframesPublisherConfig config;       /* its arrays are owned, its socket_path is not set */
+  CuframesPublisherCallbacks callbacks;
+  pid_t owner;
+  uint64_t ring_id;
+  CuframesListener listener;
+  pthread_t thread;
+  bool thread_runs;
+  int server_wake_fd;           /* an eventfd of our own: new work for the server */
+
+  pthread_mutex_t lock;         /* guards what follows */
+  pthread_cond_t changed;
+  bool stopping;
+  bool flushing;
+  CuframesPeer **peers;
+  uint32_t peer_count, peer_capacity;
+  uint32_t next_id;
+  int adopted[CUFRAMES_ADOPTED_MAX];
+  uint32_t adopted_count;
+  CuframesRing *ring;
+  uint32_t generation;
+  uint64_t head;
+  uint64_t event_serial;
+  CuframesSticky *stickies;
+  CuframesPublisherStats stats; /* the counters of it */
+};
+
+/* Server */
+int cuframes_publisher_start_server (CuframesPublisher * publisher);
+void cuframes_publisher_stop_server (CuframesPublisher * publisher);
+void cuframes_publisher_kick_server (CuframesPublisher * publisher);
+
+/* Under the lock */
+void cuframes_publisher_flush_peer (CuframesPublisher * publisher, CuframesPeer * peer);
+void cuframes_publisher_collect_stats (CuframesPublisher * publisher, CuframesPublisherStats * ret_stats);
+uint32_t cuframes_publisher_count_subscribers (const CuframesPublisher * publisher);
+
+/* Anywhere */
+void cuframes_publisher_log (CuframesPublisher * publisher, const char *format, ...) __attribute__ ((format (printf, 2, 3)));
+
+#endif

@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The publisher as the application calls it: generations, publishing, events, policies. What comes in over sockets is the
+ * server's, in cuframes-publisher-server.c. Nothing here waits for a subscriber unless the policy "wait" says so. */
+#define _GNU_SOURCE
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+
+#include "cuframes-publisher-private.h"
+#include "cuframes-util.h"
+
+#define DEFAULT_MAX_SUBSCRIBERS 64u
+#define DEFAULT_MAX_LEASES 4u
+/* Superseded generations that evicted subscribers may keep alive; beyond that, frames are dropped instead. */
+#define EVICTED_GENERATIONS_MAX 2u
+
+void
+cuframes_publisher_log (CuframesPublisher *publisher, const char *format, ...)
+{
+  char text[CUFRAMES_TEXT_BYTES];
+  va_list arguments;
+
+  if (publisher->callbacks.log == NULL)
+    return;
+  va_start (arguments, format);
+  vsnprintf (text, sizeof text, format, arguments);
+  va_end (arguments);
+  publisher->callbacks.log (publisher->config.user_data, text);
+}
+
+static uint32_t *
+copy_ids (const uint32_t *ids, uint32_t count)
+{
+  uint32_t *copy = malloc ((count + 1) * sizeof *copy);
+
+  if (copy != NULL && count > 0)
+    memcpy (copy, ids, count * sizeof *copy);
+  return copy;
+}
+
+static int
+copy_config (CuframesPublisher *publisher, const CuframesPublisherConfig *config)
+{
+  CuframesPublisherConfig *own = &publisher->config;
+
+  *own = *config;
+  own->allow_uids = own->allow_gids = NULL;
+  own->socket_path = NULL;
+  own->callbacks = NULL;
+  if (config->callbacks != NULL)
+    publisher->callbacks = *config->callbacks;
+  if (own->socket_mode == 0)
+    own->socket_mode = 0600;
+  if (own->max_subscribers == 0)
+    own->max_subscribers = DEFAULT_MAX_SUBSCRIBERS;
+  if (own->max_leases == 0)
+    own->max_leases = DEFAULT_MAX_LEASES;
+  if (config->socket_path == NULL || own->max_subscribers > CUFRAMES_SUBSCRIBERS_MAX || own->max_leases > CUFRAMES_SLOTS_MAX)
+    return -EINVAL;
+  own->allow_uids = config->allow_uids == NULL ? NULL : copy_ids (config->allow_uids, config->allow_uid_count);
+  own->allow_gids = config->allow_gids == NULL ? NULL : copy_ids (config->allow_gids, config->allow_gid_count);
+  if ((config->allow_uids != NULL && own->allow_uids == NULL) || (config->allow_gids != NULL && own->allow_gids == NULL))
+    return -ENOMEM;
+  return 0;
+}
+
+static void
+forget_events (CuframesPublisher *publisher)
+{
+  while (publisher->stickies != NULL) {
+    CuframesSticky *first = publisher->stickies;
+    publisher->stickies = first->next;
+    free (first);
+  }
+}
+
+static void
+destroy (CuframesPublisher *publisher)
+{
+  for (uint32_t i = 0; i < publisher->peer_count; i++)
+    cuframes_peer_free (publisher->peers[i]);
+  free (publisher->peers);
+  for (uint32_t i = 0; i < publisher->adopted_count; i++)
+    cuframes_close (publisher->adopted[i]);
+  if (publisher->ring != NULL)
+    cuframes_ring_set_flushing (publisher->ring, true);
+  cuframes_ring_unref (publisher->ring);
+  forget_events (publisher);
+  cuframes_listener_close (&publisher->listener);
+  cuframes_close (publisher->server_wake_fd);
+  pthread_cond_destroy (&publisher->changed);
+  pthread_mutex_destroy (&publisher->lock);
+  free ((void *) publisher->config.allow_uids);
+  free ((void *) publisher->config.allow_gids);
+  free (publisher);
+}
+
+/**
+ * cuframes_publisher_new:
+ * @config: how it behaves
+ * @ret_publisher: (out) (transfer full): the publisher
+ *
+ * Opens a channel. Subscribers are let in from now on; they get frames once cuframes_publisher_start_ring() was called.
+ *
+ * Returns: 0, -EADDRINUSE if a live publisher has that channel, -EEXIST if something that is no socket is in its place, -EPERM if the
+ * socket of another user is, -ENAMETOOLONG, -EINVAL for a limit out of range, -EACCES or -ENOENT for the directory, -EMFILE or another
+ * negative errno; then nothing is left behind and @ret_publisher is unchanged
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_new (const CuframesPublisherConfig *config, CuframesPublisher **ret_publisher)
+{
+  CuframesPublisher *publisher = calloc (1, sizeof *publisher);
+  int r;
+
+  if (publisher == NULL)
+    return -ENOMEM;
+  publisher->listener = (CuframesListener) { .fd = -1,.lock_fd = -1,.spare_fd = -1 };
+  publisher->owner = getpid ();
+  publisher->next_id = 1;
+  publisher->head = config->first_sequence;
+  pthread_mutex_init (&publisher->lock, NULL);
+  cuframes_condition_init (&publisher->changed);
+  publisher->server_wake_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+  r = publisher->server_wake_fd < 0 ? -errno : copy_config (publisher, config);
+  if (r == 0 && getrandom (&publisher->ring_id, sizeof publisher->ring_id, 0) != sizeof publisher->ring_id)
+    r = -EIO;
+  if (r == 0)
+    r = cuframes_listener_open (&publisher->listener, config->socket_path, publisher->config.socket_mode);
+  if (r == 0)
+    r = cuframes_publisher_start_server (publisher);
+  if (r < 0) {
+    destroy (publisher);
+    return r;
+  }
+  *ret_publisher = publisher;
+  return 0;
+}
+
+/**
+ * cuframes_publisher_free:
+ * @publisher: (transfer full) (nullable): a publisher
+ *
+ * Closes the channel: subscribers are told so, and keep what they hold. Rings that the application still refers to live on. Not
+ * from a callback. In a child that was forked it frees the child's copy alone.
+ *
+ * Returns: %NULL
+ *
+ * Since: 0.1
+ */
+CuframesPublisher *
+cuframes_publisher_free (CuframesPublisher *publisher)
+{
+  if (publisher == NULL)
+    return NULL;
+  if (publisher->owner == getpid ())
+    cuframes_publisher_stop_server (publisher);
+  destroy (publisher);
+  return NULL;
+}
+
+/**
+ * cuframes_publisher_adopt:
+ * @publisher: a publisher
+ * @take_fd: (transfer full): a connected SOCK_SEQPACKET socket; consumed, also on failure
+ *
+ * Takes a connection that the application made, as if it had come in over the channel's socket. Any thread.
+ *
+ * Returns: 0 or %CUFRAMES_E_FULL if too many wait already
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_adopt (CuframesPublisher *publisher, int take_fd)
+{
+  int r = CUFRAMES_E_FULL;
+
+  pthread_mutex_lock (&publisher->lock);
+  if (publisher->adopted_count < CUFRAMES_ADOPTED_MAX) {
+    publisher->adopted[publisher->adopted_count++] = take_fd;
+    r = 0;
+  }
+  pthread_mutex_unlock (&publisher->lock);
+  if (r == 0)
+    cuframes_publisher_kick_server (publisher);
+  else
+    cuframes_close (take_fd);
+  return r;
+}
+
+void
+cuframes_publisher_flush_peer (CuframesPublisher *publisher, CuframesPeer *peer)
+{
+  int r = cuframes_peer_flush (peer, publisher->ring);
+
+  if (r == CUFRAMES_E_FULL) {
+    cuframes_publisher_kick_server (publisher);
+    return;
+  }
+  if (r == CUFRAMES_E_REFUSED)
+    cuframes_peer_dismiss (peer, CUFRAMES_BYE_PROTOCOL);
+  else if (r != 0) {
+    cuframes_publisher_log (publisher, "subscriber %u (%s) dropped: cannot send to it: %s", peer->id, peer->hello.name,
+        r < 0 ? strerror (-r) : "it has gone");
+    cuframes_peer_drop (peer);
+    cuframes_publisher_kick_server (publisher);
+  }
+}
+
+static void
+stalled (CuframesPublisher *publisher, CuframesPeer *peer)
+{
+  cuframes_publisher_log (publisher, "subscriber %u (%s) leaves its messages unread and is taken off", peer->id, peer->hello.name);
+  cuframes_peer_dismiss (peer, CUFRAMES_BYE_STALLED);
+}
+
+/**
+ * cuframes_publisher_announce_ring:
+ * @publisher: a publisher
+ * @ring: a ring that was announced nowhere yet; the publisher takes a reference
+ *
+ * Starts a new generation: from now on frames are published to this ring, and subscribers are told its format. What they hold of the
+ * ring before stays as it is. The ring before gives out no slots any more but those that come back. Any thread.
+ *
+ * Returns: 0, or %CUFRAMES_E_HELD if the ring was announced before
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_announce_ring (CuframesPublisher *publisher, CuframesRing *ring)
+{
+  CuframesRing *old;
+  int r;
+
+  pthread_mutex_lock (&publisher->lock);
+  r = cuframes_ring_begin (ring, publisher->ring_id, publisher->generation + 1, publisher->head, publisher->event_serial);
+  if (r == 0) {
+    old = publisher->ring;
+    publisher->ring = cuframes_ring_ref (ring);
+    publisher->generation++;
+    if (old != NULL)
+      cuframes_ring_supersede (old, publisher->generation);
+    for (uint32_t i = 0; i < publisher->peer_count; i++) {
+      if (cuframes_peer_queue_ring (publisher->peers[i]) != 0)
+        stalled (publisher, publisher->peers[i]);
+      cuframes_publisher_flush_peer (publisher, publisher->peers[i]);
+    }
+    cuframes_ring_unref (old);
+  }
+  pthread_mutex_unlock (&publisher->lock);
+  return r;
+}
+
+/**
+ * cuframes_publisher_start_ring:
+ * @publisher: a publisher
+ * @config: the new generation
+ * @ret_ring: (out) (transfer full): the ring
+ *
+ * Makes a ring and announces it, as cuframes_ring_new() and cuframes_publisher_announce_ring() do. Any thread.
+ *
+ * Returns: 0, or as cuframes_ring_new(); then everything is as it was
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_start_ring (CuframesPublisher *publisher, const CuframesRingConfig *config, CuframesRing **ret_ring)
+{
+  CuframesRing *ring = NULL;
+  int r = cuframes_ring_new (config, &ring);
+
+  if (r != 0)
+    return r;
+  r = cuframes_publisher_announce_ring (publisher, ring);
+  if (r != 0)
+    ring = cuframes_ring_unref (ring);
+  else
+    *ret_ring = ring;
+  return r;
+}
+
+/* Who holds more than it may has broken the rules: its leases count no longer. Whether there was one. */
+static bool
+drop_violators (CuframesPublisher *publisher)
+{
+  bool dropped = false;
+
+  for (uint32_t i = 0; i < publisher->peer_count; i++) {
+    CuframesPeer *peer = publisher->peers[i];
+    uint64_t leases;
+    if (peer->page == NULL || peer->ring != publisher->ring)
+      continue;
+    /* relaxed: a count; the reclaim that follows reads the word with its order */
+    leases = atomic_load_explicit (&peer->page->leases, memory_order_relaxed);
+    if ((uint32_t) __builtin_popcountll (leases) <= publisher->config.max_leases)
+      continue;
+    cuframes_publisher_log (publisher, "subscriber %u (%s) holds more than its %u frames and is dropped", peer->id, peer->hello.name,
+        publisher->config.max_leases);
+    cuframes_peer_drop (peer);
+    dropped = true;
+  }
+  if (dropped)
+    cuframes_publisher_kick_server (publisher);
+  return dropped;
+}
+
+/* Whether a new generation will bring room: one was evicted and not too many are still about. */
+static bool
+evict_oldest (CuframesPublisher *publisher)
+{
+  CuframesPeer *oldest = NULL;
+  uint64_t most_behind = 0;
+  uint32_t elsewhere = 0;
+
+  for (uint32_t i = 0; i < publisher->peer_count; i++) {
+    CuframesPeer *peer = publisher->peers[i];
+    uint64_t behind;
+    if (peer->page == NULL)
+      continue;
+    elsewhere += peer->lingering && peer->ring != publisher->ring;
+    behind = peer->ring == publisher->ring ? cuframes_ring_get_oldest_lease (publisher->ring, peer->page) : 0;
+    if (behind > most_behind) {
+      most_behind = behind;
+      oldest = peer;
+    }
+  }
+  if (oldest == NULL || elsewhere >= EVICTED_GENERATIONS_MAX)
+    return false;
+  if (!oldest->lingering) {
+    cuframes_publisher_log (publisher, "subscriber %u (%s) holds the oldest frame and is evicted", oldest->id, oldest->hello.name);
+    cuframes_peer_dismiss (oldest, CUFRAMES_BYE_EVICTED);
+    publisher->stats.evicted++;
+  }
+  return true;
+}
+
+/* 0, CUFRAMES_E_FULL, CUFRAMES_E_HELD, CUFRAMES_E_CANCELLED, or CUFRAMES_E_ABSENT if another ring was started meanwhile. The lock is
+ * given up while waiting. */
+static int
+make_room (CuframesPublisher *publisher, CuframesRing *ring)
+{
+  const bool waits = publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT;
+  const uint64_t start = cuframes_now_ns ();
+  int r = cuframes_ring_make_room (ring, waits);
+
+  if (r == CUFRAMES_E_FULL && drop_violators (publisher))
+    r = cuframes_ring_make_room (ring, waits);
+  while (r == CUFRAMES_E_FULL && waits) {
+    const uint64_t passed = cuframes_now_ns () - start;
+    if (publisher->flushing)
+      return CUFRAMES_E_CANCELLED;
+    if (passed >= publisher->config.overflow_timeout_ns)
+      return cuframes_ring_make_room (ring, false);
+    pthread_mutex_unlock (&publisher->lock);
+    r = cuframes_ring_wait_released (ring, publisher->config.overflow_timeout_ns - passed);
+    pthread_mutex_lock (&publisher->lock);
+    if (publisher->ring != ring)
+      return CUFRAMES_E_ABSENT;
+    if (r != 0)
+      return r;
+    r = cuframes_ring_make_room (ring, true);
+  }
+  if (r == CUFRAMES_E_FULL && publisher->config.overflow == CUFRAMES_OVERFLOW_EVICT && evict_oldest (publisher))
+    return CUFRAMES_E_HELD;
+  return r;
+}
+
+/* SYNC wake: the second half of publishing: the head was stored seq_cst, now each waiting word is read by cuframes_peer_wake(). */
+static void
+cuframes_publisher_wake (CuframesPublisher *publisher)
+{
+  for (uint32_t i = 0; i < publisher->peer_count; i++)
+    publisher->stats.wakeups += cuframes_peer_wake (publisher->peers[i]);
+}
+
+static void
+count_frame (CuframesPublisher *publisher, const CuframesFrameInfo *info)
+{
+  publisher->stats.frames++;
+  publisher->stats.bytes += info->size_bytes;
+  publisher->stats.copies += (info->flags & CUFRAMES_FRAME_COPIED) != 0;
+  publisher->stats.last_publish_ns = info->publish_ns;
+}
+
+/**
+ * cuframes_publisher_publish:
+ * @publisher: a publisher
+ * @ring: its current ring
+ * @slot: a slot of @ring that was claimed
+ * @info: what is known of the frame; sequence, publish_ns and event_serial are set by this function
+ * @ret_sequence: (out) (optional): the frame's number
+ *
+ * Makes a slot the newest frame and wakes the subscribers that sleep. The data must be complete: for a GPU that means its stream was
+ * synchronised, or a fence is queued behind its work and %CUFRAMES_FRAME_FENCED is set, before this call. The slot then belongs to the
+ * ring and may not be written any more; cuframes_ring_release() is still due when this process no longer refers to it. Any thread,
+ * one at a time.
+ *
+ * Returns: 0; %CUFRAMES_E_FULL if the frame was dropped because no slot would be free for the next; %CUFRAMES_E_HELD likewise, after a
+ * subscriber was evicted: start a new ring now and publish a copy there; %CUFRAMES_E_CANCELLED while flushing; %CUFRAMES_E_ABSENT if @ring
+ * is not current. On anything but 0 the slot is still claimed
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_publish (CuframesPublisher *publisher, CuframesRing *ring, uint32_t slot, const CuframesFrameInfo *info,
+    uint64_t *ret_sequence)
+{
+  CuframesFrameInfo announced = *info;
+  int r;
+
+  pthread_mutex_lock (&publisher->lock);
+  r = publisher->ring == ring ? make_room (publisher, ring) : CUFRAMES_E_ABSENT;
+  if (r == 0) {
+    announced.event_serial = publisher->event_serial;
+    announced.publish_ns = cuframes_now_ns ();
+    publisher->head = cuframes_ring_announce (ring, slot, &announced);
+    count_frame (publisher, &announced);
+    if (ret_sequence != NULL)
+      *ret_sequence = publisher->head;
+    cuframes_publisher_wake (publisher);
+  } else if (r == CUFRAMES_E_FULL)
+    publisher->stats.dropped++;
+  pthread_mutex_unlock (&publisher->lock);
+  return r;
+}
+
+/**
+ * cuframes_publisher_count_drop:
+ * @publisher: a publisher
+ *
+ * Counts a frame that the application dropped because cuframes_ring_claim() gave it no slot. Any thread.
+ *
+ * Since: 0.1
+ */
+void
+cuframes_publisher_count_drop (CuframesPublisher *publisher)
+{
+  pthread_mutex_lock (&publisher->lock);
+  publisher->stats.dropped++;
+  pthread_mutex_unlock (&publisher->lock);
+}
+
+static int
+keep_sticky (CuframesPublisher *publisher, CuframesEventKind kind, uint64_t key, const void *bytes, uint32_t byte_count)
+{
+  CuframesSticky **place = &publisher->stickies, *sticky = malloc (sizeof *sticky + byte_count);
+
+  if (sticky == NULL)
+    return -ENOMEM;
+  *sticky = (CuframesSticky) { .key = key,.kind = kind,.byte_count = byte_count };
+  if (byte_count > 0)
+    memcpy (sticky->bytes, bytes, byte_count);
+  while (*place != NULL && (*place)->key != key)
+    place = &(*place)->next;
+  if (*place != NULL) {
+    CuframesSticky *replaced = *place;
+    sticky->next = replaced->next;
+    free (replaced);
+  }
+  *place = sticky;
+  return 0;
+}
+
+/**
+ * cuframes_publisher_send_event:
+ * @publisher: a publisher
+ * @kind: what it is
+ * @sticky_key: 0, or a number under which it is kept for those who join later, in place of the last of that number
+ * @bytes: (nullable): what it carries; copied
+ * @byte_count: length of @bytes, at most %CUFRAMES_EVENT_BYTES_MAX
+ *
+ * Sends an event to every subscriber, in its place behind the frames published so far. One that leaves too much unread is taken off the
+ * channel. Any thread.
+ *
+ * Returns: 0, -EMSGSIZE if it is too long, or -ENOMEM
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_send_event (CuframesPublisher *publisher, CuframesEventKind kind, uint64_t sticky_key, const void *bytes,
+    size_t byte_count)
+{
+  CuframesEventMessage event = {.kind = kind,.byte_count = (uint32_t) byte_count,.bytes = bytes };
+  int r = 0;
+
+  if (byte_count > CUFRAMES_EVENT_BYTES_MAX)
+    return -EMSGSIZE;
+  pthread_mutex_lock (&publisher->lock);
+  if (sticky_key != 0)
+    r = keep_sticky (publisher, kind, sticky_key, bytes, (uint32_t) byte_count);
+  if (r == 0) {
+    event.serial = ++publisher->event_serial;
+    event.after_sequence = publisher->head;
+    for (uint32_t i = 0; i < publisher->peer_count; i++) {
+      if (cuframes_peer_queue_event (publisher->peers[i], &event) != 0)
+        stalled (publisher, publisher->peers[i]);
+      cuframes_publisher_flush_peer (publisher, publisher->peers[i]);
+    }
+    if (publisher->ring != NULL)
+      /* SYNC event: seq_cst; pairs with cuframes_subscriber_arm(); without it a subscriber that is awake may sleep over the event. */
+      atomic_store_explicit (&publisher->ring->control->event_serial, event.serial, memory_order_seq_cst);
+    cuframes_publisher_wake (publisher);
+  }
+  pthread_mutex_unlock (&publisher->lock);
+  return r;
+}
+
+/**
+ * cuframes_publisher_forget_events:
+ * @publisher: a publisher
+ *
+ * Forgets the events that are kept for those who join later: a new stream begins. Any thread.
+ *
+ * Since: 0.1
+ */
+void
+cuframes_publisher_forget_events (CuframesPublisher *publisher)
+{
+  pthread_mutex_lock (&publisher->lock);
+  forget_events (publisher);
+  pthread_mutex_unlock (&publisher->lock);
+}
+
+/**
+ * cuframes_publisher_evict:
+ * @publisher: a publisher
+ * @subscriber_id: whom
+ *
+ * Takes a subscriber off the channel. It is told so; what it holds stays as it is until it lets go or dies. Any thread.
+ *
+ * Returns: 0, or %CUFRAMES_E_ABSENT if there is no such subscriber
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_evict (CuframesPublisher *publisher, uint32_t subscriber_id)
+{
+  int r = CUFRAMES_E_ABSENT;
+
+  pthread_mutex_lock (&publisher->lock);
+  for (uint32_t i = 0; i < publisher->peer_count; i++)
+    if (publisher->peers[i]->id == subscriber_id && !publisher->peers[i]->dead && !publisher->peers[i]->lingering) {
+      cuframes_peer_dismiss (publisher->peers[i], CUFRAMES_BYE_EVICTED);
+      publisher->stats.evicted++;
+      r = 0;
+    }
+  pthread_mutex_unlock (&publisher->lock);
+  return r;
+}
+
+uint32_t
+cuframes_publisher_count_subscribers (const CuframesPublisher *publisher)
+{
+  uint32_t count = 0;
+
+  for (uint32_t i = 0; i < publisher->peer_count; i++)
+    count += !publisher->peers[i]->observer && !publisher->peers[i]->dead;
+  return count;
+}
+
+/**
+ * cuframes_publisher_wait_subscribers:
+ * @publisher: a publisher
+ * @count: how many
+ * @timeout_ns: how long to wait, %CUFRAMES_NONE for ever
+ *
+ * Waits until so many subscribers are there. Any thread; ended by cuframes_publisher_set_flushing().
+ *
+ * Returns: 0, %CUFRAMES_E_TIMEOUT or %CUFRAMES_E_CANCELLED
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_wait_subscribers (CuframesPublisher *publisher, uint32_t count, uint64_t timeout_ns)
+{
+  const uint64_t now = cuframes_now_ns ();
+  const uint64_t deadline = timeout_ns > CUFRAMES_NONE - now ? CUFRAMES_NONE : now + timeout_ns;
+  int r = 0;
+
+  pthread_mutex_lock (&publisher->lock);
+  while (r == 0 && cuframes_publisher_count_subscribers (publisher) < count) {
+    if (publisher->flushing)
+      r = CUFRAMES_E_CANCELLED;
+    else if (cuframes_now_ns () >= deadline)
+      r = CUFRAMES_E_TIMEOUT;
+    else
+      cuframes_condition_wait (&publisher->changed, &publisher->lock, deadline);
+  }
+  pthread_mutex_unlock (&publisher->lock);
+  return r;
+}
+
+/**
+ * cuframes_publisher_set_flushing:
+ * @publisher: a publisher
+ * @flushing: whether to end waits at once
+ *
+ * Ends waits for subscribers and for room, for a producer that stops. Any thread.
+ *
+ * Since: 0.1
+ */
+void
+cuframes_publisher_set_flushing (CuframesPublisher *publisher, bool flushing)
+{
+  CuframesRing *ring;
+
+  pthread_mutex_lock (&publisher->lock);
+  publisher->flushing = flushing;
+  ring = publisher->ring == NULL ? NULL : cuframes_ring_ref (publisher->ring);
+  pthread_cond_broadcast (&publisher->changed);
+  pthread_mutex_unlock (&publisher->lock);
+  if (ring != NULL)
+    cuframes_ring_set_flushing (ring, flushing);
+  cuframes_ring_unref (ring);
+}
+
+void
+cuframes_publisher_collect_stats (CuframesPublisher *publisher, CuframesPublisherStats *ret_stats)
+{
+  *ret_stats = publisher->stats;
+  ret_stats->ring_id = publisher->ring_id;
+  ret_stats->generation = publisher->generation;
+  ret_stats->subscribers = cuframes_publisher_count_subscribers (publisher);
+  if (publisher->ring == NULL)
+    return;
+  ret_stats->memory_kind = cuframes_arena_get_kind (publisher->ring->arena);
+  ret_stats->slots = publisher->ring->message.slot_count;
+  ret_stats->memory_bytes = cuframes_arena_get_size (publisher->ring->arena) + CUFRAMES_META_OFFSET_BYTES
+      + (uint64_t) ret_stats->subscribers * CUFRAMES_PAGE_BYTES;
+  cuframes_ring_count (publisher->ring, &ret_stats->slots_leased, &ret_stats->slots_held);
+}
+
+/**
+ * cuframes_publisher_get_stats:
+ * @publisher: a publisher
+ * @ret_stats: (out): its counters now. Any thread.
+ *
+ * Since: 0.1
+ */
+void
+cuframes_publisher_get_stats (CuframesPublisher *publisher, CuframesPublisherStats *ret_stats)
+{
+  pthread_mutex_lock (&publisher->lock);
+  cuframes_publisher_collect_stats (publisher, ret_stats);
+  pthread_mutex_unlock (&publisher->lock);
+}
+
+/**
+ * cuframes_publisher_get_subscribers:
+ * @publisher: a publisher
+ * @ret_subscribers: (out) (array length=capacity): what is known of each
+ * @capacity: room in @ret_subscribers
+ *
+ * Returns: how many were written. Any thread.
+ *
+ * Since: 0.1
+ */
+uint32_t
+cuframes_publisher_get_subscribers (CuframesPublisher *publisher, CuframesSubscriberStats *ret_subscribers, uint32_t capacity)
+{
+  uint32_t count = 0;
+
+  pthread_mutex_lock (&publisher->lock);
+  for (uint32_t i = 0; i < publisher->peer_count && count < capacity; i++)
+    if (!publisher->peers[i]->dead)
+      cuframes_peer_get_stats (publisher->peers[i], publisher->ring, &ret_subscribers[count++]);
+  pthread_mutex_unlock (&publisher->lock);
+  return count;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One generation of a channel's ring in its publisher. Private; the public part is in cuframes-publisher.h. */
+#ifndef CUFRAMES_RING_H
+#define CUFRAMES_RING_H
+
+#include <pthread.h>
+
+#include "cuframes-frame-ring.h"
+#include "cuframes-publisher.h"
+#include "cuframes-wire.h"
+
+struct _CuframesRing
+{
+  unsigned references;          /* atomic */
+  CuframesRingMessage message;  /* its geometry; the format is owned */
+  CuframesArena *arena;
+  int control_fd;
+  CuframesControlPage *control;
+  pthread_mutex_t lock;         /* guards what follows; taken after the publisher's */
+  pthread_cond_t released;
+  CuframesFrameRing frames;
+  bool flushing;
+};
+
+int cuframes_ring_begin (CuframesRing * ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial);
+int cuframes_ring_attach (CuframesRing * ring, CuframesLeasePage * page);
+void cuframes_ring_detach (CuframesRing * ring, CuframesLeasePage * page);
+int cuframes_ring_make_room (CuframesRing * ring, bool keep_unread);
+uint64_t cuframes_ring_announce (CuframesRing * ring, uint32_t slot, const CuframesFrameInfo * info);
+uint64_t cuframes_ring_get_oldest_lease (CuframesRing * ring, CuframesLeasePage * page);
+void cuframes_ring_supersede (CuframesRing * ring, uint32_t successor);
+void cuframes_ring_count (CuframesRing * ring, uint32_t * ret_leased, uint32_t * ret_held);
+int cuframes_ring_wait_released (CuframesRing * ring, uint64_t timeout_ns);
+
+/* Waits on a condition made for CLOCK_MONOTONIC; false when the time is over. */
+int cuframes_condition_init (pthread_cond_t * condition);
+bool cuframes_condition_wait (pthread_cond_t * condition, pthread_mutex_t * lock, uint64_t deadline_ns);
+
+#endif

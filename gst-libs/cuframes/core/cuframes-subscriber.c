@@ -1,0 +1,829 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The subscriber: puts frames, formats and events into one order and waits for the next. Frames come from the ring without a system
+ * call, messages from the socket, which is looked at only when the ring says that something is there. */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "cuframes-mapping.h"
+#include "cuframes-memfd.h"
+#include "cuframes-util.h"
+
+#define PENDING_COUNT_MAX 1024u
+/* How long an event that a frame says was sent before it may take to come. */
+#define EVENT_NS 2000000000u
+#define SPIN_LOOKS 64u
+
+/* A message that waits for its place. */
+typedef struct _Pending Pending;
+struct _Pending
+{
+  Pending *next;
+  CuframesMessage message;      /* its variable part is in bytes */
+  int fds[CUFRAMES_WIRE_FDS_MAX];
+  uint8_t bytes[];
+};
+
+struct _CuframesSubscriber
+{
+  CuframesSubscriberConfig config;      /* its strings are owned */
+  CuframesHello hello;
+  int cancel_fd;
+  CuframesInbox inbox;
+  char refusal[CUFRAMES_TEXT_BYTES];
+  CuframesConnection *connection;
+  CuframesMapping *mapping;
+  CuframesFrameReader reader;
+  uint64_t missed_told;         /* of the reader's count, what items have said */
+  CuframesFrame *stash;         /* leased, but something comes before it */
+  Pending *pending, **pending_end;
+  uint32_t pending_count;
+  Pending *delivered;           /* what the last item borrows from */
+  uint64_t event_serial;        /* of the newest event that has come in */
+  uint32_t newest_generation;   /* that has come in */
+  bool gone;                    /* the publisher hung up */
+  uint32_t bye;
+  bool greeted;                 /* the item CONNECTED was handed out */
+  bool awaits_event;
+  pthread_mutex_t lock;         /* guards the counters */
+  CuframesSubscriberCounters counters;
+};
+
+static void
+set_name (CuframesHello *hello, const char *name)
+{
+  snprintf (hello->name, sizeof hello->name, "%s", name != NULL ? name : program_invocation_short_name);
+}
+
+static int
+copy_config (CuframesSubscriber *subscriber, const CuframesSubscriberConfig *config)
+{
+  CuframesHello *hello = &subscriber->hello;
+
+  if (config->socket_path == NULL || config->device_count > CUFRAMES_WIRE_DEVICES_MAX)
+    return -EINVAL;
+  subscriber->config = *config;
+  subscriber->config.device_uuids = NULL;
+  subscriber->config.name = NULL;
+  subscriber->config.socket_path = strdup (config->socket_path);
+  if (subscriber->config.import == NULL)
+    subscriber->config.import = cuframes_arena_import_host;
+  hello->version_min = hello->version_max = CUFRAMES_WIRE_VERSION;
+  hello->role = CUFRAMES_ROLE_SUBSCRIBER;
+  hello->memory_kinds = config->memory_kinds != 0 ? config->memory_kinds : 1u << CUFRAMES_MEMORY_HOST;
+  hello->device_count = config->device_count;
+  if (config->device_count > 0)
+    memcpy (hello->devices, config->device_uuids, config->device_count * CUFRAMES_UUID_BYTES);
+  set_name (hello, config->name);
+  return subscriber->config.socket_path == NULL ? -ENOMEM : 0;
+}
+
+/**
+ * cuframes_subscriber_new:
+ * @config: how it behaves
+ * @ret_subscriber: (out) (transfer full): the subscriber
+ *
+ * Makes a subscriber, which is not connected yet.
+ *
+ * Returns: 0, -EINVAL, -ENOMEM, -EMFILE or another negative errno; then @ret_subscriber is unchanged
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_new (const CuframesSubscriberConfig *config, CuframesSubscriber **ret_subscriber)
+{
+  CuframesSubscriber *subscriber = calloc (1, sizeof *subscriber);
+  int r;
+
+  if (subscriber == NULL)
+    return -ENOMEM;
+  subscriber->cancel_fd = -1;
+  subscriber->pending_end = &subscriber->pending;
+  pthread_mutex_init (&subscriber->lock, NULL);
+  r = cuframes_inbox_init (&subscriber->inbox);
+  if (r == 0)
+    r = copy_config (subscriber, config);
+  if (r == 0) {
+    subscriber->cancel_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r = subscriber->cancel_fd < 0 ? -errno : 0;
+  }
+  if (r < 0) {
+    cuframes_subscriber_free (subscriber);
+    return r;
+  }
+  *ret_subscriber = subscriber;
+  return 0;
+}
+
+static Pending *
+pending_free (Pending *pending)
+{
+  if (pending == NULL)
+    return NULL;
+  for (uint32_t i = 0; i < CUFRAMES_WIRE_FDS_MAX; i++)
+    cuframes_close (pending->fds[i]);
+  free (pending);
+  return NULL;
+}
+
+static Pending *
+take_pending (CuframesSubscriber *subscriber)
+{
+  Pending *first = subscriber->pending;
+
+  subscriber->pending = first->next;
+  if (subscriber->pending == NULL)
+    subscriber->pending_end = &subscriber->pending;
+  subscriber->pending_count--;
+  return first;
+}
+
+/* What frames are out keeps the mapping and the connection until they are back; the publisher is told that nothing else is wanted. */
+static void
+disconnect (CuframesSubscriber *subscriber)
+{
+  const CuframesMessage bye = {.type = CUFRAMES_MESSAGE_BYE,.bye_reason = CUFRAMES_BYE_SHUTDOWN };
+
+  subscriber->stash = cuframes_frame_unref (subscriber->stash);
+  if (subscriber->connection != NULL && !subscriber->gone)
+    cuframes_channel_send (subscriber->connection->fd, &bye, NULL, 0);
+  while (subscriber->pending != NULL)
+    pending_free (take_pending (subscriber));
+  subscriber->mapping = cuframes_mapping_unref (subscriber->mapping);
+  subscriber->connection = cuframes_connection_unref (subscriber->connection);
+  pthread_mutex_lock (&subscriber->lock);
+  subscriber->counters.connected = 0;
+  pthread_mutex_unlock (&subscriber->lock);
+}
+
+/**
+ * cuframes_subscriber_free:
+ * @subscriber: (transfer full) (nullable): a subscriber
+ *
+ * Leaves the channel. Frames that are out stay good until they are given back.
+ *
+ * Returns: %NULL
+ *
+ * Since: 0.1
+ */
+CuframesSubscriber *
+cuframes_subscriber_free (CuframesSubscriber *subscriber)
+{
+  if (subscriber == NULL)
+    return NULL;
+  disconnect (subscriber);
+  subscriber->delivered = pending_free (subscriber->delivered);
+  cuframes_inbox_clear (&subscriber->inbox);
+  subscriber->cancel_fd = cuframes_close (subscriber->cancel_fd);
+  pthread_mutex_destroy (&subscriber->lock);
+  free ((char *) subscriber->config.socket_path);
+  free (subscriber);
+  return NULL;
+}
+
+static uint64_t
+deadline_after (uint64_t timeout_ns)
+{
+  const uint64_t now = cuframes_now_ns ();
+  return timeout_ns > CUFRAMES_NONE - now ? CUFRAMES_NONE : now + timeout_ns;
+}
+
+static int
+settle (CuframesSubscriber *subscriber, int r, CuframesConnection *connection)
+{
+  if (r == CUFRAMES_E_REFUSED)
+    memcpy (subscriber->refusal, subscriber->inbox.message.refused.text, sizeof subscriber->refusal);
+  if (r != 0)
+    return r;
+  subscriber->connection = connection;
+  subscriber->event_serial = connection->welcome.event_serial;
+  subscriber->newest_generation = 0;
+  subscriber->gone = subscriber->greeted = subscriber->awaits_event = false;
+  subscriber->bye = 0;
+  pthread_mutex_lock (&subscriber->lock);
+  subscriber->counters.connected = 1;
+  subscriber->counters.connections++;
+  subscriber->counters.max_leases = connection->welcome.max_leases;
+  if (subscriber->config.max_leases > 0 && subscriber->config.max_leases < connection->welcome.max_leases)
+    subscriber->counters.max_leases = subscriber->config.max_leases;
+  pthread_mutex_unlock (&subscriber->lock);
+  return 0;
+}
+
+/**
+ * cuframes_subscriber_connect:
+ * @subscriber: a subscriber that is not connected
+ * @timeout_ns: how long to wait for a publisher to appear and answer, %CUFRAMES_NONE for ever
+ *
+ * Joins the channel. While there is no publisher its directory is watched.
+ *
+ * Returns: 0; %CUFRAMES_E_TIMEOUT; %CUFRAMES_E_CANCELLED; %CUFRAMES_E_REFUSED, see cuframes_subscriber_get_refusal(); %CUFRAMES_E_PEER if
+ * what answers is no publisher; %CUFRAMES_E_HELD if it is connected; -EACCES, -ENAMETOOLONG, -EPROTOTYPE or another negative errno
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_connect (CuframesSubscriber *subscriber, uint64_t timeout_ns)
+{
+  CuframesConnection *connection = NULL;
+  int r;
+
+  if (subscriber->connection != NULL)
+    return CUFRAMES_E_HELD;
+  r = cuframes_connection_open (subscriber->config.socket_path, &subscriber->hello, deadline_after (timeout_ns), subscriber->cancel_fd,
+      &subscriber->inbox, &connection);
+  return settle (subscriber, r, connection);
+}
+
+/**
+ * cuframes_subscriber_adopt:
+ * @subscriber: a subscriber that is not connected
+ * @take_fd: (transfer full): a SOCK_SEQPACKET socket connected to a publisher; consumed, also on failure
+ * @timeout_ns: how long to wait for the publisher's answer
+ *
+ * Joins a channel over a connection that the application made.
+ *
+ * Returns: as cuframes_subscriber_connect(), and %CUFRAMES_E_CLOSED if the other end hung up
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_adopt (CuframesSubscriber *subscriber, int take_fd, uint64_t timeout_ns)
+{
+  CuframesConnection *connection = NULL;
+  int r;
+
+  if (subscriber->connection != NULL) {
+    cuframes_close (take_fd);
+    return CUFRAMES_E_HELD;
+  }
+  r = cuframes_connection_greet (take_fd, &subscriber->hello, deadline_after (timeout_ns), subscriber->cancel_fd, &subscriber->inbox, &connection);
+  return settle (subscriber, r, connection);
+}
+
+/* Copies the message in the inbox behind those that wait, with the descriptors. 0, CUFRAMES_E_PEER for too many, or -ENOMEM. */
+static int
+append_pending (CuframesSubscriber *subscriber, const void *bytes, uint32_t byte_count)
+{
+  Pending *pending;
+
+  if (subscriber->pending_count >= PENDING_COUNT_MAX)
+    return CUFRAMES_E_PEER;
+  pending = malloc (sizeof *pending + byte_count);
+  if (pending == NULL)
+    return -ENOMEM;
+  pending->next = NULL;
+  pending->message = subscriber->inbox.message;
+  if (byte_count > 0)
+    memcpy (pending->bytes, bytes, byte_count);
+  for (uint32_t i = 0; i < CUFRAMES_WIRE_FDS_MAX; i++)
+    pending->fds[i] = cuframes_steal_fd (&subscriber->inbox.fds[i]);
+  *subscriber->pending_end = pending;
+  subscriber->pending_end = &pending->next;
+  subscriber->pending_count++;
+  return 0;
+}
+
+static int
+take_event (CuframesSubscriber *subscriber)
+{
+  const CuframesEventMessage *event = &subscriber->inbox.message.event;
+  void *data = NULL;
+  int r;
+
+  if (event->serial != 0)
+    subscriber->event_serial = event->serial;
+  if (subscriber->inbox.fd_count == 0)
+    return append_pending (subscriber, event->bytes, event->byte_count);
+  r = cuframes_memfd_map (subscriber->inbox.fds[0], event->byte_count, CUFRAMES_MEMFD_OWNER_WRITES, true, &data);
+  if (r != 0)
+    return r;
+  cuframes_inbox_close_fds (&subscriber->inbox);
+  r = append_pending (subscriber, data, event->byte_count);
+  cuframes_memfd_unmap (data, event->byte_count);
+  return r;
+}
+
+static int
+take_message (CuframesSubscriber *subscriber)
+{
+  const CuframesMessage *message = &subscriber->inbox.message;
+
+  switch (message->type) {
+    case CUFRAMES_MESSAGE_EVENT:
+      return take_event (subscriber);
+    case CUFRAMES_MESSAGE_RING:
+      subscriber->newest_generation = message->ring.generation;
+      return append_pending (subscriber, message->ring.format, message->ring.format_bytes);
+    case CUFRAMES_MESSAGE_BYE:
+      subscriber->bye = message->bye_reason;
+      return 0;
+    default:
+      return CUFRAMES_E_PEER;
+  }
+}
+
+static void
+hang_up (CuframesSubscriber *subscriber, int r)
+{
+  subscriber->gone = true;
+  if (r == CUFRAMES_E_PEER && subscriber->bye == 0)
+    subscriber->bye = CUFRAMES_BYE_PROTOCOL;
+}
+
+/* Takes in every message that is there. */
+static void
+hear (CuframesSubscriber *subscriber)
+{
+  while (!subscriber->gone) {
+    int r = cuframes_channel_receive (subscriber->connection->fd, &subscriber->inbox);
+    if (r == CUFRAMES_E_EMPTY)
+      return;
+    if (r == 0)
+      r = take_message (subscriber);
+    if (r != 0)
+      hang_up (subscriber, r);
+  }
+}
+
+/* Whether the ring says that messages are there. Before the first ring they are looked for every time. */
+static bool
+has_news (const CuframesSubscriber *subscriber)
+{
+  const CuframesMapping *mapping = subscriber->mapping;
+
+  if (mapping == NULL || subscriber->awaits_event)
+    return true;
+  /* SYNC event: seq_cst; pairs with cuframes_publisher_send_event(). */
+  if (atomic_load_explicit (&mapping->control->event_serial, memory_order_seq_cst) != subscriber->event_serial)
+    return true;
+  /* SYNC successor: seq_cst; pairs with cuframes_ring_supersede(). */
+  if (atomic_load_explicit (&mapping->control->successor, memory_order_seq_cst) != 0
+      && subscriber->newest_generation == mapping->message.generation)
+    return true;
+  /* relaxed: the publisher writes to the pipe as well, so that it is seen before the next sleep ends */
+  return atomic_load_explicit (&mapping->page->bye, memory_order_relaxed) != 0;
+}
+
+/* Where to start: at the first ring after the connection by the user's wish, later where the ring before ended. */
+static uint64_t
+find_cursor (CuframesSubscriber *subscriber, CuframesMapping *mapping)
+{
+  const uint64_t first = mapping->message.first_sequence, joined = subscriber->connection->welcome.head;
+  CuframesFrameReader reader;
+
+  if (subscriber->mapping != NULL || subscriber->config.start == CUFRAMES_START_OLDEST) {
+    if (subscriber->mapping != NULL)
+      return first;
+    cuframes_frame_reader_init (&reader, mapping->control, mapping->page, mapping->message.slot_count, first);
+    return cuframes_frame_reader_get_oldest (&reader);
+  }
+  if ((int64_t) (joined - first) <= 0)
+    return first;
+  return subscriber->config.start == CUFRAMES_START_NEXT ? joined : joined - 1;
+}
+
+static int
+change_ring (CuframesSubscriber *subscriber, const Pending *pending)
+{
+  const CuframesMessage ready = {.type = CUFRAMES_MESSAGE_READY,.ready_generation = pending->message.ring.generation };
+  CuframesMapping *mapping = NULL;
+  uint64_t cursor, missed = 0;
+  int r = cuframes_mapping_new (subscriber->connection, &pending->message.ring, pending->fds, subscriber->config.import,
+      subscriber->config.import_user_data, &mapping);
+
+  if (r != 0)
+    return r;
+  cursor = find_cursor (subscriber, mapping);
+  if (subscriber->mapping != NULL && (int64_t) (cursor - subscriber->reader.cursor) > 0)
+    missed = cursor - subscriber->reader.cursor;
+  cuframes_mapping_unref (subscriber->mapping);
+  subscriber->mapping = mapping;
+  cuframes_frame_reader_init (&subscriber->reader, mapping->control, mapping->page, mapping->message.slot_count, cursor);
+  subscriber->reader.missed = missed;
+  subscriber->missed_told = 0;
+  /* relaxed: hints for the publisher, which it may see late */
+  atomic_store_explicit (&mapping->page->cursor, cursor, memory_order_relaxed);
+  /* relaxed: likewise */
+  atomic_store_explicit (&mapping->page->lossless, subscriber->config.lossless, memory_order_relaxed);
+  pthread_mutex_lock (&subscriber->lock);
+  subscriber->counters.generation = mapping->message.generation;
+  pthread_mutex_unlock (&subscriber->lock);
+  cuframes_channel_send (subscriber->connection->fd, &ready, NULL, 0);
+  return 0;
+}
+
+/* The first pending message becomes the item. 0, or why the ring cannot be mapped. */
+static int
+deliver_pending (CuframesSubscriber *subscriber, CuframesItem *item)
+{
+  Pending *pending = take_pending (subscriber);
+  const CuframesMessage *message = &pending->message;
+  int r = 0;
+
+  subscriber->delivered = pending;
+  item->bytes = pending->bytes;
+  if (message->type == CUFRAMES_MESSAGE_EVENT) {
+    item->kind = CUFRAMES_ITEM_EVENT;
+    item->event_kind = message->event.kind;
+    item->byte_count = message->event.byte_count;
+    return 0;
+  }
+  r = change_ring (subscriber, pending);
+  item->kind = CUFRAMES_ITEM_FORMAT;
+  item->byte_count = message->ring.format_bytes;
+  item->arena_info = &message->ring.arena;
+  for (uint32_t i = 0; i < CUFRAMES_WIRE_FDS_MAX; i++)
+    pending->fds[i] = cuframes_close (pending->fds[i]);
+  return r;
+}
+
+static void
+deliver_frame (CuframesSubscriber *subscriber, CuframesItem *item)
+{
+  CuframesMapping *mapping = subscriber->mapping;
+
+  item->kind = CUFRAMES_ITEM_FRAME;
+  item->frame = cuframes_steal (&subscriber->stash);
+  item->info = cuframes_frame_get_info (item->frame);
+  item->missed = subscriber->reader.missed - subscriber->missed_told;
+  subscriber->missed_told = subscriber->reader.missed;
+  pthread_mutex_lock (&subscriber->lock);
+  subscriber->counters.delivered++;
+  subscriber->counters.missed += item->missed;
+  subscriber->counters.cursor = item->info->sequence;
+  subscriber->counters.leases_held = __atomic_load_n (&mapping->leased, __ATOMIC_RELAXED);
+  /* relaxed: a counter */
+  subscriber->counters.head = atomic_load_explicit (&mapping->control->head, memory_order_relaxed);
+  pthread_mutex_unlock (&subscriber->lock);
+  /* relaxed: a counter */
+  atomic_fetch_add_explicit (&mapping->page->delivered, 1, memory_order_relaxed);
+}
+
+/* Whether the first pending message comes before that frame, or if there is none, at this point; with more, frames are there that may
+ * not be taken yet. */
+static bool
+pending_is_due (const CuframesSubscriber *subscriber, const CuframesFrameInfo *frame, bool more)
+{
+  const CuframesMessage *message = &subscriber->pending->message;
+  const uint64_t after = message->type == CUFRAMES_MESSAGE_RING ? message->ring.first_sequence : message->event.after_sequence;
+
+  if (subscriber->mapping == NULL || (message->type == CUFRAMES_MESSAGE_EVENT && message->event.serial == 0))
+    return true;
+  if (frame != NULL)
+    return (int64_t) (frame->sequence - after) > 0;
+  if (more)
+    return (int64_t) (subscriber->reader.cursor - after) >= 0;
+  if (subscriber->gone)
+    return true;
+  /* SYNC successor: seq_cst; pairs with cuframes_ring_supersede(): a ring that was followed has no more frames than we have seen. */
+  return (int64_t) (subscriber->reader.cursor - after) >= 0
+      || atomic_load_explicit (&subscriber->mapping->control->successor, memory_order_seq_cst) != 0;
+}
+
+/* Leases the next frame into the stash. 0, CUFRAMES_E_EMPTY, CUFRAMES_E_HELD, or what is wrong. */
+static int
+fetch_frame (CuframesSubscriber *subscriber)
+{
+  CuframesMapping *mapping = subscriber->mapping;
+
+  if (subscriber->stash != NULL)
+    return 0;
+  if (mapping == NULL)
+    return CUFRAMES_E_EMPTY;
+  if (__atomic_load_n (&mapping->leased, __ATOMIC_ACQUIRE) >= subscriber->counters.max_leases)
+    /* SYNC publish: acquire; pairs with cuframes_frame_ring_publish(); it is enough to know that something is there. */
+    return atomic_load_explicit (&mapping->control->head, memory_order_acquire) == subscriber->reader.cursor ? CUFRAMES_E_EMPTY : CUFRAMES_E_HELD;
+  return cuframes_mapping_lease (mapping, &subscriber->reader,
+      subscriber->config.delivery == CUFRAMES_DELIVERY_LATEST ? CUFRAMES_READ_LATEST : CUFRAMES_READ_NEXT, &subscriber->stash);
+}
+
+/* A frame names the events that come before it. One that has not come in yet is on its way. */
+static bool
+lacks_event (CuframesSubscriber *subscriber)
+{
+  const CuframesFrameInfo *info = cuframes_frame_get_info (subscriber->stash);
+
+  subscriber->awaits_event = !subscriber->gone && subscriber->bye == 0 && (int64_t) (info->event_serial - subscriber->event_serial) > 0;
+  return subscriber->awaits_event;
+}
+
+static void
+deliver_end (CuframesSubscriber *subscriber, CuframesItem *item)
+{
+  item->kind = CUFRAMES_ITEM_DISCONNECTED;
+  item->bye = subscriber->bye;
+  disconnect (subscriber);
+}
+
+/**
+ * cuframes_subscriber_try_next:
+ * @subscriber: a subscriber
+ * @ret_item: (out): what comes next
+ *
+ * Takes what is there, without waiting. Formats and events come in their place among the frames.
+ *
+ * Returns: 0; %CUFRAMES_E_EMPTY; %CUFRAMES_E_HELD if a frame is there and as many as allowed are out; %CUFRAMES_E_ABSENT if it is not
+ * connected; -ENODEV if this process cannot map the new memory, or another negative errno: then it is disconnected
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_try_next (CuframesSubscriber *subscriber, CuframesItem *ret_item)
+{
+  int r;
+
+  *ret_item = (CuframesItem) { 0 };
+  subscriber->delivered = pending_free (subscriber->delivered);
+  if (subscriber->connection == NULL)
+    return CUFRAMES_E_ABSENT;
+  if (!subscriber->greeted) {
+    subscriber->greeted = true;
+    ret_item->kind = CUFRAMES_ITEM_CONNECTED;
+    return 0;
+  }
+  if (has_news (subscriber))
+    hear (subscriber);
+  if (subscriber->mapping != NULL && subscriber->bye == 0)
+    /* relaxed: it may be seen late, the pipe wakes */
+    subscriber->bye = atomic_load_explicit (&subscriber->mapping->page->bye, memory_order_relaxed);
+  if (subscriber->bye > CUFRAMES_BYE_SHUTDOWN) {
+    deliver_end (subscriber, ret_item);
+    return 0;
+  }
+  r = fetch_frame (subscriber);
+  if (r < 0 || r == CUFRAMES_E_PEER) {
+    hang_up (subscriber, r);
+    deliver_end (subscriber, ret_item);
+    return r < 0 ? r : 0;
+  }
+  if (subscriber->pending != NULL && pending_is_due (subscriber, r == 0 ? cuframes_frame_get_info (subscriber->stash) : NULL, r == CUFRAMES_E_HELD)) {
+    r = deliver_pending (subscriber, ret_item);
+    if (r == CUFRAMES_E_PEER) {
+      hang_up (subscriber, r);
+      deliver_end (subscriber, ret_item);
+      return 0;
+    }
+    if (r < 0)
+      disconnect (subscriber);
+    return r;
+  }
+  if (r == 0 && lacks_event (subscriber))
+    return CUFRAMES_E_EMPTY;
+  if (r == 0)
+    deliver_frame (subscriber, ret_item);
+  else if (r == CUFRAMES_E_EMPTY && (subscriber->gone || subscriber->bye != 0)) {
+    deliver_end (subscriber, ret_item);
+    r = 0;
+  }
+  return r;
+}
+
+/**
+ * cuframes_subscriber_peek_fd:
+ * @subscriber: a subscriber
+ *
+ * The descriptor that becomes readable or hangs up when something is there, once cuframes_subscriber_arm() has said
+ * %CUFRAMES_E_EMPTY; for an event loop of the application's own. Call cuframes_subscriber_try_next() until it is empty, arm, poll.
+ *
+ * Returns: (transfer none): the descriptor, or -1 if it is not connected
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_peek_fd (const CuframesSubscriber *subscriber)
+{
+  if (subscriber->connection == NULL)
+    return -1;
+  return subscriber->awaits_event ? subscriber->connection->fd : subscriber->connection->wake_fd;
+}
+
+static bool
+has_anything (const CuframesSubscriber *subscriber)
+{
+  /* SYNC sleep: seq_cst; pairs with the head in cuframes_frame_ring_publish(), SYNC wake: either we see the frame or it sees that we wait. */
+  return atomic_load_explicit (&subscriber->mapping->control->head, memory_order_seq_cst) != subscriber->reader.cursor || has_news (subscriber);
+}
+
+/* Takes the wake-ups off the pipe. What they were written for is looked for after this, so that none is lost. The end of the pipe is the
+ * publisher's. */
+static void
+quieten (CuframesSubscriber *subscriber)
+{
+  char bytes[64];
+  ssize_t got;
+
+  do {
+    got = read (subscriber->connection->wake_fd, bytes, sizeof bytes);
+  } while (got == (ssize_t) sizeof bytes || (got < 0 && errno == EINTR));
+  if (got > 0 || (got < 0 && errno == EAGAIN))
+    return;
+  hear (subscriber);
+  hang_up (subscriber, 0);
+}
+
+/**
+ * cuframes_subscriber_arm:
+ * @subscriber: a subscriber that has nothing left to take
+ *
+ * Asks the publisher to wake this subscriber. Takes earlier wake-ups off the descriptor, so that it is quiet until the next one.
+ *
+ * Returns: %CUFRAMES_E_EMPTY: it will, poll the descriptor; 0: something is there already; %CUFRAMES_E_ABSENT: it is not connected
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_arm (CuframesSubscriber *subscriber)
+{
+  if (subscriber->connection == NULL)
+    return CUFRAMES_E_ABSENT;
+  if (subscriber->awaits_event)
+    return CUFRAMES_E_EMPTY;
+  quieten (subscriber);
+  if (subscriber->mapping == NULL)
+    hear (subscriber);
+  if (subscriber->gone || subscriber->bye != 0)
+    return 0;
+  if (subscriber->mapping == NULL)
+    return subscriber->pending != NULL ? 0 : CUFRAMES_E_EMPTY;
+  /* SYNC sleep: seq_cst, then the head; pairs with cuframes_peer_wake(), which stores the head and then reads this word. */
+  atomic_store_explicit (&subscriber->mapping->page->waiting, 1, memory_order_seq_cst);
+  CUFRAMES_TESTPOINT ("subscriber/armed");
+  if (!has_anything (subscriber))
+    return CUFRAMES_E_EMPTY;
+  /* relaxed: at worst it writes a byte that wakes for nothing */
+  atomic_store_explicit (&subscriber->mapping->page->waiting, 0, memory_order_relaxed);
+  return 0;
+}
+
+static bool
+spin (const CuframesSubscriber *subscriber)
+{
+  const uint64_t end = cuframes_now_ns () + subscriber->config.spin_ns;
+
+  if (subscriber->mapping == NULL || subscriber->awaits_event || subscriber->config.spin_ns == 0)
+    return false;
+  do {
+    for (uint32_t i = 0; i < SPIN_LOOKS; i++) {
+      if (has_anything (subscriber))
+        return true;
+#if defined __x86_64__ || defined __i386__
+      __builtin_ia32_pause ();
+#endif
+    }
+  } while (cuframes_now_ns () < end);
+  return false;
+}
+
+/* Sleeps until something may be there. 0 or as cuframes_poll(). */
+static int
+sleep_until (CuframesSubscriber *subscriber, uint64_t deadline_ns)
+{
+  const int fd = cuframes_subscriber_peek_fd (subscriber);
+  const uint64_t event_deadline_ns = deadline_after (EVENT_NS);
+  const bool for_event = subscriber->awaits_event && event_deadline_ns < deadline_ns;
+  short events = 0;
+  int r = cuframes_poll (fd, POLLIN, subscriber->cancel_fd, for_event ? event_deadline_ns : deadline_ns, &events);
+
+  if (r == CUFRAMES_E_TIMEOUT && for_event) {
+    hang_up (subscriber, CUFRAMES_E_PEER);
+    return 0;
+  }
+  if (r != 0)
+    return r;
+  pthread_mutex_lock (&subscriber->lock);
+  subscriber->counters.wakeups++;
+  pthread_mutex_unlock (&subscriber->lock);
+  if (subscriber->awaits_event)
+    return 0;
+  /* When woken for no frame, a message is what it was. */
+  if (events & POLLIN) {
+    if (subscriber->mapping != NULL && !has_anything (subscriber))
+      hear (subscriber);
+    return 0;
+  }
+  hear (subscriber);
+  hang_up (subscriber, 0);
+  return 0;
+}
+
+/**
+ * cuframes_subscriber_next:
+ * @subscriber: a subscriber
+ * @timeout_ns: how long to wait, %CUFRAMES_NONE for ever
+ * @ret_item: (out): what comes next
+ *
+ * Takes what comes next, and waits for it.
+ *
+ * Returns: 0; %CUFRAMES_E_TIMEOUT; %CUFRAMES_E_CANCELLED; or as cuframes_subscriber_try_next()
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_next (CuframesSubscriber *subscriber, uint64_t timeout_ns, CuframesItem *ret_item)
+{
+  const uint64_t deadline = timeout_ns == CUFRAMES_NONE ? CUFRAMES_NONE : deadline_after (timeout_ns);
+
+  for (;;) {
+    int r = cuframes_subscriber_try_next (subscriber, ret_item);
+    if (r != CUFRAMES_E_EMPTY)
+      return r;
+    if (spin (subscriber) || cuframes_subscriber_arm (subscriber) == 0)
+      continue;
+    r = sleep_until (subscriber, deadline);
+    if (r != 0)
+      return r;
+  }
+}
+
+/**
+ * cuframes_subscriber_cancel:
+ * @subscriber: a subscriber
+ * @cancelled: whether waits end at once
+ *
+ * Ends the wait of another thread, and every further one until called with %false. Any thread.
+ *
+ * Since: 0.1
+ */
+void
+cuframes_subscriber_cancel (CuframesSubscriber *subscriber, bool cancelled)
+{
+  eventfd_t value;
+
+  if (cancelled)
+    eventfd_write (subscriber->cancel_fd, 1);
+  else
+    eventfd_read (subscriber->cancel_fd, &value);
+}
+
+/**
+ * cuframes_subscriber_request_keyframe:
+ * @subscriber: a subscriber
+ * @all_headers: whether stream headers are wanted too
+ *
+ * Asks the publisher's producer for a key frame.
+ *
+ * Returns: 0, %CUFRAMES_E_ABSENT if it is not connected, or as the socket answers
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_request_keyframe (CuframesSubscriber *subscriber, bool all_headers)
+{
+  const CuframesMessage message = {.type = CUFRAMES_MESSAGE_KEYFRAME,.keyframe_all_headers = all_headers };
+
+  if (subscriber->connection == NULL)
+    return CUFRAMES_E_ABSENT;
+  return cuframes_channel_send (subscriber->connection->fd, &message, NULL, 0);
+}
+
+/**
+ * cuframes_subscriber_count_copy:
+ * @subscriber: a subscriber
+ *
+ * Says that a frame was copied instead of being held, for the statistics on both sides.
+ *
+ * Since: 0.1
+ */
+void
+cuframes_subscriber_count_copy (CuframesSubscriber *subscriber)
+{
+  pthread_mutex_lock (&subscriber->lock);
+  subscriber->counters.copied++;
+  pthread_mutex_unlock (&subscriber->lock);
+  if (subscriber->mapping != NULL)
+    /* relaxed: a counter */
+    atomic_fetch_add_explicit (&subscriber->mapping->page->copied, 1, memory_order_relaxed);
+}
+
+/**
+ * cuframes_subscriber_get_refusal:
+ * @subscriber: a subscriber
+ *
+ * Returns: (transfer none): why the last connection was refused, in the publisher's words; good until the next one
+ *
+ * Since: 0.1
+ */
+const char *
+cuframes_subscriber_get_refusal (const CuframesSubscriber *subscriber)
+{
+  return subscriber->refusal;
+}
+
+/**
+ * cuframes_subscriber_get_counters:
+ * @subscriber: a subscriber
+ * @ret_counters: (out): its counters. Any thread.
+ *
+ * Since: 0.1
+ */
+void
+cuframes_subscriber_get_counters (CuframesSubscriber *subscriber, CuframesSubscriberCounters *ret_counters)
+{
+  pthread_mutex_lock (&subscriber->lock);
+  *ret_counters = subscriber->counters;
+  pthread_mutex_unlock (&subscriber->lock);
+}
