@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <gst/video/video.h>
+
+#include "cuframes.h"
+
+G_BEGIN_DECLS
+
+/* Between GstBuffer and CuframesFrameInfo; private to the library and the plugin. */
+void     gst_cuframes_frame_describe     (GstBuffer * buffer,
+                                          const GstVideoInfo * video_info,
+                                          CuframesFrameInfo * info);
+
+void     gst_cuframes_frame_set_layout   (CuframesFrameInfo * info,
+                                          const GstVideoInfo * video_info);
+
+void     gst_cuframes_frame_apply        (const CuframesFrameInfo * info,
+                                          const GstVideoInfo * video_info,
+                                          GstBuffer * buffer);
+
+gboolean gst_cuframes_frame_layout_fits  (const CuframesFrameInfo * info,
+                                          const GstVideoInfo * video_info);
+
+G_END_DECLS
