@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <gst/gst.h>
+
+#include "cuframes.h"
+
+G_BEGIN_DECLS
+
+typedef enum
+{
+  GST_CUFRAMES_IO_MODE_AUTO,
+  GST_CUFRAMES_IO_MODE_ZERO_COPY,
+  GST_CUFRAMES_IO_MODE_COPY,
+} GstCuframesIOMode;
+
+typedef enum
+{
+  GST_CUFRAMES_TIMESTAMPS_SYNCHRONISED,
+  GST_CUFRAMES_TIMESTAMPS_ORIGINAL,
+} GstCuframesTimestamps;
+
+/* Keys of what the sink itself keeps for those who join late; above those of any GstEvent. */
+#define GST_CUFRAMES_STICKY_LATENCY (G_GUINT64_CONSTANT (1) << 63)
+
+#define GST_TYPE_CUFRAMES_OVERFLOW (gst_cuframes_overflow_get_type ())
+GType gst_cuframes_overflow_get_type (void);
+
+#define GST_TYPE_CUFRAMES_DELIVERY (gst_cuframes_delivery_get_type ())
+GType gst_cuframes_delivery_get_type (void);
+
+#define GST_TYPE_CUFRAMES_START (gst_cuframes_start_get_type ())
+GType gst_cuframes_start_get_type (void);
+
+#define GST_TYPE_CUFRAMES_IO_MODE (gst_cuframes_io_mode_get_type ())
+GType gst_cuframes_io_mode_get_type (void);
+
+#define GST_TYPE_CUFRAMES_TIMESTAMPS (gst_cuframes_timestamps_get_type ())
+GType gst_cuframes_timestamps_get_type (void);
+
+G_END_DECLS

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "gstcuframessink.h"
+#include "gstcuframessrc.h"
+
+static gboolean
+plugin_init (GstPlugin * plugin)
+{
+  return GST_ELEMENT_REGISTER (cuframessink, plugin) && GST_ELEMENT_REGISTER (cuframessrc, plugin);
+}
+
+GST_PLUGIN_DEFINE (GST_VERSION_MAJOR, GST_VERSION_MINOR, cuframes, "Shares video frames between processes, without a copy", plugin_init,
+    PACKAGE_VERSION, "LGPL", "gst-cuframes", "https://gstreamer.freedesktop.org/")
