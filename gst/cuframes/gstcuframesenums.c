@@ -44,7 +44,14 @@ static const GEnumValue timestamps_values[] = {
   {0, NULL, NULL},
 };
 
+static const GEnumValue gpu_sync_values[] = {
+  {GST_CUFRAMES_GPU_SYNC_HOST, "The sink waits for the GPU before it announces the frame", "host"},
+  {GST_CUFRAMES_GPU_SYNC_FENCE, "The frame is announced at once; the subscribers' GPU work waits for it", "fence"},
+  {0, NULL, NULL},
+};
+
 /* *INDENT-OFF* */
+DEFINE_ENUM (gst_cuframes_gpu_sync_get_type, "GstCuframesGpuSync", gpu_sync_values)
 DEFINE_ENUM (gst_cuframes_overflow_get_type, "GstCuframesOverflow", overflow_values)
 DEFINE_ENUM (gst_cuframes_delivery_get_type, "GstCuframesDelivery", delivery_values)
 DEFINE_ENUM (gst_cuframes_start_get_type, "GstCuframesStart", start_values)

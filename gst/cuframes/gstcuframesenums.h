@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <gst/gst.h>
+#include <gst/video/video.h>
 
 #include "cuframes.h"
 
@@ -20,6 +20,16 @@ typedef enum
   GST_CUFRAMES_TIMESTAMPS_ORIGINAL,
 } GstCuframesTimestamps;
 
+typedef enum
+{
+  GST_CUFRAMES_GPU_SYNC_HOST,
+  GST_CUFRAMES_GPU_SYNC_FENCE,
+} GstCuframesGpuSync;
+
+/* What both elements carry, by preference. */
+#define GST_CUFRAMES_VIDEO_CAPS \
+  GST_VIDEO_CAPS_MAKE_WITH_FEATURES ("memory:CUDAMemory", GST_VIDEO_FORMATS_ALL) "; " GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)
+
 /* Keys of what the sink itself keeps for those who join late; above those of any GstEvent. */
 #define GST_CUFRAMES_STICKY_LATENCY (G_GUINT64_CONSTANT (1) << 63)
 
@@ -37,5 +47,8 @@ GType gst_cuframes_io_mode_get_type (void);
 
 #define GST_TYPE_CUFRAMES_TIMESTAMPS (gst_cuframes_timestamps_get_type ())
 GType gst_cuframes_timestamps_get_type (void);
+
+#define GST_TYPE_CUFRAMES_GPU_SYNC (gst_cuframes_gpu_sync_get_type ())
+GType gst_cuframes_gpu_sync_get_type (void);
 
 G_END_DECLS

@@ -20,11 +20,15 @@ struct _GstCuframesPublication
   guint slots;
   GstCuframesPoolErrorFunction on_pool_error;
   GstAllocator *allocator;
+  GstCuframesGpu *gpu;          /* once frames in GPU memory are published */
+  gboolean by_fence;
+  guint64 fence_value;          /* of the newest fence; rises for good */
 
   GstCaps *caps;
   GstVideoInfo info;
   GBytes *format;               /* the caps as rings carry them */
   CuframesRing *ring;           /* the current one */
+  gboolean on_gpu;              /* whether its frames lie in GPU memory */
   GstBufferPool *own_pool;      /* that made it, if upstream's did not */
 };
 
@@ -57,8 +61,18 @@ gst_cuframes_publication_free (GstCuframesPublication * self)
   self->ring = cuframes_ring_unref (self->ring);
   gst_clear_caps (&self->caps);
   g_clear_pointer (&self->format, g_bytes_unref);
+  g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
   gst_clear_object (&self->allocator);
   g_free (self);
+}
+
+/* Before caps or a pool of GPU memory are asked for. A reference is taken. */
+void
+gst_cuframes_publication_set_gpu (GstCuframesPublication * self, GstCuframesGpu * gpu, gboolean by_fence)
+{
+  g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
+  self->gpu = gst_cuframes_gpu_ref (gpu);
+  self->by_fence = by_fence;
 }
 
 gboolean
@@ -83,9 +97,25 @@ gst_cuframes_publication_set_caps (GstCuframesPublication * self, GstCaps * caps
   }
   gst_caps_replace (&self->caps, caps);
   self->info = info;
+  self->on_gpu = gst_cuframes_gpu_caps_are_gpu (caps);
   g_clear_pointer (&self->format, g_bytes_unref);
   self->format = format;
   return TRUE;
+}
+
+static GstBufferPool *
+new_pool (GstCuframesPublication * self, gboolean on_gpu)
+{
+  GstBufferPool *pool;
+
+  if (on_gpu) {
+    pool = gst_cuframes_gpu_make_pool (self->gpu, self->slots);
+    gst_cuframes_gpu_set_error_func (pool, self->on_pool_error, gst_object_ref (self->element), gst_object_unref);
+  } else {
+    pool = gst_cuframes_pool_new (self->slots);
+    gst_cuframes_pool_set_error_func (pool, self->on_pool_error, gst_object_ref (self->element), gst_object_unref);
+  }
+  return pool;
 }
 
 /* (nullable) (transfer full): a configured pool that is not active yet. Any thread. */
@@ -98,8 +128,7 @@ gst_cuframes_publication_make_pool (GstCuframesPublication * self, GstCaps * cap
 
   if (!gst_video_info_from_caps (&info, caps))
     return NULL;
-  pool = gst_cuframes_pool_new (self->slots);
-  gst_cuframes_pool_set_error_func (pool, self->on_pool_error, gst_object_ref (self->element), gst_object_unref);
+  pool = new_pool (self, gst_cuframes_gpu_caps_are_gpu (caps));
   config = gst_buffer_pool_get_config (pool);
   gst_buffer_pool_config_set_params (config, caps, GST_VIDEO_INFO_SIZE (&info), min_buffers, 0);
   gst_buffer_pool_config_add_option (config, GST_BUFFER_POOL_OPTION_VIDEO_META);
@@ -107,8 +136,16 @@ gst_cuframes_publication_make_pool (GstCuframesPublication * self, GstCaps * cap
     gst_object_unref (pool);
     return NULL;
   }
-  *size = GST_VIDEO_INFO_SIZE (&info);
+  config = gst_buffer_pool_get_config (pool);
+  gst_buffer_pool_config_get_params (config, NULL, size, NULL, NULL);
+  gst_structure_free (config);
   return pool;
+}
+
+static CuframesRing *
+peek_ring (GstCuframesPublication * self)
+{
+  return self->on_gpu ? gst_cuframes_gpu_peek_ring (self->own_pool) : gst_cuframes_pool_peek_ring (self->own_pool);
 }
 
 static gboolean
@@ -142,7 +179,7 @@ make_own_ring (GstCuframesPublication * self)
   drop_own_pool (self);
   self->own_pool = gst_cuframes_publication_make_pool (self, self->caps, 1, &size);
   return self->own_pool != NULL && gst_buffer_pool_set_active (self->own_pool, TRUE)
-      && adopt_ring (self, gst_cuframes_pool_peek_ring (self->own_pool));
+      && adopt_ring (self, peek_ring (self));
 }
 
 /* The slot that a buffer is, if it can be published as it is. */
@@ -168,6 +205,8 @@ copy_pixels (GstCuframesPublication * self, GstBuffer * from, GstBuffer * to)
   GstVideoFrame source, target;
   gboolean copied;
 
+  if (self->on_gpu)
+    return gst_cuframes_gpu_copy (self->gpu, &self->info, from, to);
   if (!gst_video_frame_map (&source, &self->info, from, GST_MAP_READ))
     return FALSE;
   if (!gst_video_frame_map (&target, &self->info, to, GST_MAP_WRITE)) {
@@ -180,19 +219,37 @@ copy_pixels (GstCuframesPublication * self, GstBuffer * from, GstBuffer * to)
   return copied;
 }
 
-/* A buffer in a slot of the current ring with the same picture, metas and time stamps. */
+static GstMemory *
+wrap_slot (GstCuframesPublication * self, GstCuframesSlot * slot, GstVideoInfo * laid_out)
+{
+  CuframesArena *arena = cuframes_ring_peek_arena (slot->ring);
+  GstMemory *memory;
+
+  if (self->on_gpu)
+    return gst_cuframes_gpu_wrap_slot (self->gpu, slot, &self->info, laid_out);
+  *laid_out = self->info;
+  memory = gst_cuframes_host_allocator_wrap (GST_CUFRAMES_HOST_ALLOCATOR (self->allocator), 0, arena,
+      cuframes_ring_get_slot_address (slot->ring, slot->index) - cuframes_arena_get_address (arena), GST_VIDEO_INFO_SIZE (&self->info), slot,
+      gst_cuframes_slot_free);
+  gst_cuframes_slot_attach (slot, memory);
+  return memory;
+}
+
+/* A buffer in a slot of the current ring with the same picture, flags and time stamps; the slot is consumed. */
 static GstBuffer *
 copy_to_ring (GstCuframesPublication * self, GstBuffer * buffer, GstCuframesSlot * slot)
 {
-  CuframesArena *arena = cuframes_ring_peek_arena (slot->ring);
-  GstMemory *memory = gst_cuframes_host_allocator_wrap (GST_CUFRAMES_HOST_ALLOCATOR (self->allocator), 0, arena,
-      cuframes_ring_get_slot_address (slot->ring, slot->index) - cuframes_arena_get_address (arena), GST_VIDEO_INFO_SIZE (&self->info), slot,
-      gst_cuframes_slot_free);
-  GstBuffer *copy = gst_buffer_new ();
+  GstVideoInfo laid_out;
+  GstMemory *memory = wrap_slot (self, slot, &laid_out);
+  GstBuffer *copy;
 
-  gst_cuframes_slot_attach (slot, memory);
+  if (memory == NULL)
+    return NULL;
+  copy = gst_buffer_new ();
   gst_buffer_append_memory (copy, memory);
   gst_buffer_copy_into (copy, buffer, GST_BUFFER_COPY_FLAGS | GST_BUFFER_COPY_TIMESTAMPS, 0, -1);
+  gst_buffer_add_video_meta_full (copy, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_INFO_FORMAT (&laid_out), GST_VIDEO_INFO_WIDTH (&laid_out),
+      GST_VIDEO_INFO_HEIGHT (&laid_out), GST_VIDEO_INFO_N_PLANES (&laid_out), laid_out.offset, laid_out.stride);
   if (copy_pixels (self, buffer, copy))
     return copy;
   gst_buffer_unref (copy);
@@ -218,6 +275,8 @@ publish_slot (GstCuframesPublication * self, GstBuffer * original, GstBuffer * b
   if (size > capacity)
     GST_WARNING_OBJECT (self->element, "metas of %" G_GSIZE_FORMAT " bytes do not fit and are left out", size);
   info.meta_bytes = size > capacity ? 0 : size;
+  if (self->on_gpu)
+    gst_cuframes_gpu_complete (memory, self->by_fence, slot->index, ++self->fence_value, &info);
   /* Whoever keeps the buffer upstream and writes to it later gets a copy from GStreamer. */
   GST_MINI_OBJECT_FLAG_SET (memory, GST_MEMORY_FLAG_READONLY);
   r = cuframes_publisher_publish (self->publisher, slot->ring, slot->index, &info, NULL);

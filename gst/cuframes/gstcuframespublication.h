@@ -3,7 +3,7 @@
 
 #include <gst/gst.h>
 
-#include "gstcuframespool.h"
+#include "gstcuframesgpu.h"
 
 G_BEGIN_DECLS
 
@@ -23,6 +23,10 @@ GstCuframesPublication * gst_cuframes_publication_new        (GstElement * eleme
                                                              GstCuframesPoolErrorFunction on_pool_error);
 
 void                     gst_cuframes_publication_free       (GstCuframesPublication * self);
+
+void                     gst_cuframes_publication_set_gpu    (GstCuframesPublication * self,
+                                                             GstCuframesGpu * gpu,
+                                                             gboolean by_fence);
 
 gboolean                 gst_cuframes_publication_set_caps   (GstCuframesPublication * self,
                                                              GstCaps * caps,

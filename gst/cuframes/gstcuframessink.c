@@ -56,6 +56,8 @@ enum
   PROP_SOCKET_MODE,
   PROP_ALLOW_UIDS,
   PROP_ALLOW_GIDS,
+  PROP_CUDA_DEVICE_ID,
+  PROP_GPU_SYNC,
   PROP_NUM_SUBSCRIBERS,
   PROP_STATS,
   N_PROPERTIES,
@@ -85,10 +87,14 @@ struct _GstCuframesSink
   guint socket_mode;
   gchar *allow_uids;
   gchar *allow_gids;
+  gint cuda_device_id;
+  GstCuframesGpuSync gpu_sync;
   CuframesPublisher *publisher; /* between start() and stop() */
+  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
 
   /* Streaming thread */
   GstCuframesPublication *publication;
+  GstCuframesGpu *gpu;          /* once caps ask for one */
   GstCuframesClock clock;
   GstClockTime told_latency;
   gboolean waited;
@@ -100,7 +106,7 @@ static GParamSpec *properties[N_PROPERTIES];
 static guint signals[N_SIGNALS];
 
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
+    GST_STATIC_CAPS (GST_CUFRAMES_VIDEO_CAPS));
 
 G_DEFINE_TYPE (GstCuframesSink, gst_cuframes_sink, GST_TYPE_BASE_SINK);
 GST_ELEMENT_REGISTER_DEFINE (cuframessink, "cuframessink", GST_RANK_NONE, GST_TYPE_CUFRAMES_SINK);
@@ -243,6 +249,8 @@ sink_stop (GstBaseSink * sink)
   publisher = g_steal_pointer (&self->publisher);
   GST_OBJECT_UNLOCK (self);
   g_clear_pointer (&self->publication, gst_cuframes_publication_free);
+  g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
+  gst_clear_object (&self->cuda_context);
   cuframes_publisher_free (publisher);
   return TRUE;
 }
@@ -267,12 +275,32 @@ sink_unlock_stop (GstBaseSink * sink)
 
 /* Negotiation */
 
+/* Frames in GPU memory need the GPU, frames in host memory nothing. */
+static gboolean
+ensure_gpu (GstCuframesSink * self, GstCaps * caps)
+{
+  gchar *text = NULL;
+
+  if (self->gpu != NULL || !gst_cuframes_gpu_caps_are_gpu (caps))
+    return TRUE;
+  self->gpu = gst_cuframes_gpu_new (GST_ELEMENT (self), self->cuda_device_id, &self->cuda_context, &text);
+  if (self->gpu == NULL) {
+    GST_ELEMENT_ERROR (self, RESOURCE, OPEN_WRITE, ("%s", text), (NULL));
+    g_free (text);
+    return FALSE;
+  }
+  gst_cuframes_publication_set_gpu (self->publication, self->gpu, self->gpu_sync == GST_CUFRAMES_GPU_SYNC_FENCE);
+  return TRUE;
+}
+
 static gboolean
 sink_set_caps (GstBaseSink * sink, GstCaps * caps)
 {
   GstCuframesSink *self = GST_CUFRAMES_SINK (sink);
   GError *error = NULL;
 
+  if (!ensure_gpu (self, caps))
+    return FALSE;
   if (gst_cuframes_publication_set_caps (self->publication, caps, &error))
     return TRUE;
   GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("%s", error->message), ("caps %" GST_PTR_FORMAT, caps));
@@ -290,7 +318,7 @@ sink_propose_allocation (GstBaseSink * sink, GstQuery * query)
   guint size;
 
   gst_query_parse_allocation (query, &caps, &need_pool);
-  if (caps == NULL)
+  if (caps == NULL || !ensure_gpu (self, caps))
     return FALSE;
   if (need_pool) {
     pool = gst_cuframes_publication_make_pool (self->publication, caps, PROPOSED_BUFFERS, &size);
@@ -301,6 +329,23 @@ sink_propose_allocation (GstBaseSink * sink, GstQuery * query)
   }
   gst_query_add_allocation_meta (query, GST_VIDEO_META_API_TYPE, NULL);
   return TRUE;
+}
+
+static gboolean
+sink_query (GstBaseSink * sink, GstQuery * query)
+{
+  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (sink), query, GST_CUFRAMES_SINK (sink)->cuda_context))
+    return TRUE;
+  return GST_BASE_SINK_CLASS (gst_cuframes_sink_parent_class)->query (sink, query);
+}
+
+static void
+sink_set_context (GstElement * element, GstContext * context)
+{
+  GstCuframesSink *self = GST_CUFRAMES_SINK (element);
+
+  gst_cuframes_gpu_set_context (element, context, self->cuda_device_id, &self->cuda_context);
+  GST_ELEMENT_CLASS (gst_cuframes_sink_parent_class)->set_context (element, context);
 }
 
 /* Streaming */
@@ -493,6 +538,12 @@ sink_set_property (GObject * object, guint id, const GValue * value, GParamSpec 
       g_free (self->allow_gids);
       self->allow_gids = g_value_dup_string (value);
       break;
+    case PROP_CUDA_DEVICE_ID:
+      self->cuda_device_id = g_value_get_int (value);
+      break;
+    case PROP_GPU_SYNC:
+      self->gpu_sync = g_value_get_enum (value);
+      break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
   }
@@ -549,6 +600,12 @@ sink_get_property (GObject * object, guint id, GValue * value, GParamSpec * spec
     case PROP_ALLOW_GIDS:
       g_value_set_string (value, self->allow_gids);
       break;
+    case PROP_CUDA_DEVICE_ID:
+      g_value_set_int (value, self->cuda_device_id);
+      break;
+    case PROP_GPU_SYNC:
+      g_value_set_enum (value, self->gpu_sync);
+      break;
     case PROP_NUM_SUBSCRIBERS:
       g_value_set_uint (value, count_subscribers (self));
       break;
@@ -602,6 +659,10 @@ install_properties (GObjectClass * object_class)
       "the socket's mode lets in", NULL, set_before);
   properties[PROP_ALLOW_GIDS] = g_param_spec_string ("allow-gids", "Allowed groups",
       "Primary groups that may subscribe, by name or number, separated by commas; likewise", NULL, set_before);
+  properties[PROP_CUDA_DEVICE_ID] = g_param_spec_int ("cuda-device-id", "CUDA device", "Number of the GPU to use for frames in GPU memory, -1 for "
+      "the one of the element upstream", -1, G_MAXINT, -1, set_before);
+  properties[PROP_GPU_SYNC] = g_param_spec_enum ("gpu-sync", "GPU synchronisation", "How a frame in GPU memory is known to be complete",
+      GST_TYPE_CUFRAMES_GPU_SYNC, GST_CUFRAMES_GPU_SYNC_HOST, set_before);
   properties[PROP_NUM_SUBSCRIBERS] = g_param_spec_uint ("num-subscribers", "Number of subscribers", "Subscribers now", 0,
       G_MAXUINT, 0, read_only);
   properties[PROP_STATS] = g_param_spec_boxed ("stats", "Statistics", "Counters of the channel and of each subscriber", GST_TYPE_STRUCTURE,
@@ -668,12 +729,15 @@ gst_cuframes_sink_class_init (GstCuframesSinkClass * klass)
       "Publishes video frames to any number of processes of this host, without a copy", "gst-cuframes contributors");
   gst_element_class_add_static_pad_template (element_class, &sink_template);
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_OVERFLOW, 0);
+  gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_GPU_SYNC, 0);
+  element_class->set_context = sink_set_context;
   sink_class->start = sink_start;
   sink_class->stop = sink_stop;
   sink_class->unlock = sink_unlock;
   sink_class->unlock_stop = sink_unlock_stop;
   sink_class->set_caps = sink_set_caps;
   sink_class->propose_allocation = sink_propose_allocation;
+  sink_class->query = sink_query;
   sink_class->render = sink_render;
   sink_class->event = sink_event;
 }
@@ -687,6 +751,7 @@ gst_cuframes_sink_init (GstCuframesSink * self)
   self->max_subscribers = DEFAULT_MAX_SUBSCRIBERS;
   self->max_leases = DEFAULT_MAX_LEASES;
   self->socket_mode = DEFAULT_SOCKET_MODE;
+  self->cuda_device_id = -1;
   /* The last sample would keep a slot for as long as the element plays. */
   gst_base_sink_set_last_sample_enabled (GST_BASE_SINK (self), FALSE);
 }

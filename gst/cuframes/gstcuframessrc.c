@@ -48,6 +48,7 @@ enum
   PROP_CONNECT_TIMEOUT,
   PROP_TIMESTAMPS,
   PROP_SPIN_US,
+  PROP_CUDA_DEVICE_ID,
   PROP_STATS,
   N_PROPERTIES,
 };
@@ -67,12 +68,15 @@ struct _GstCuframesSrc
   guint64 connect_timeout_ns;
   GstCuframesTimestamps timestamps;
   guint spin_us;
+  gint cuda_device_id;
   CuframesSubscriber *subscriber;       /* between start() and stop() */
+  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
   GstClockTime latency;         /* the publisher's */
 
   /* Streaming thread */
   gchar *path;
   GstCuframesSubscription *subscription;
+  GstCuframesGpu *gpu;          /* once a publisher's frames ask for one */
   GstCuframesClock clock;
   gboolean was_connected;
   gboolean discont;
@@ -81,7 +85,7 @@ struct _GstCuframesSrc
 static GParamSpec *properties[N_PROPERTIES];
 
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
+    GST_STATIC_CAPS (GST_CUFRAMES_VIDEO_CAPS));
 
 G_DEFINE_TYPE (GstCuframesSrc, gst_cuframes_src, GST_TYPE_PUSH_SRC);
 GST_ELEMENT_REGISTER_DEFINE (cuframessrc, "cuframessrc", GST_RANK_NONE, GST_TYPE_CUFRAMES_SRC);
@@ -134,6 +138,8 @@ src_stop (GstBaseSrc * src)
   GST_OBJECT_UNLOCK (self);
   cuframes_subscriber_free (subscriber);
   g_clear_pointer (&self->subscription, gst_cuframes_subscription_unref);
+  g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
+  gst_clear_object (&self->cuda_context);
   g_clear_pointer (&self->path, g_free);
   return TRUE;
 }
@@ -176,6 +182,8 @@ src_query (GstBaseSrc * src, GstQuery * query)
 {
   GstCuframesSrc *self = GST_CUFRAMES_SRC (src);
 
+  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (self), query, self->cuda_context))
+    return TRUE;
   if (GST_QUERY_TYPE (query) != GST_QUERY_LATENCY)
     return GST_BASE_SRC_CLASS (gst_cuframes_src_parent_class)->query (src, query);
   GST_OBJECT_LOCK (self);
@@ -227,6 +235,32 @@ fail_connect (GstCuframesSrc * self, gint r)
   return GST_FLOW_ERROR;
 }
 
+static void
+src_set_context (GstElement * element, GstContext * context)
+{
+  GstCuframesSrc *self = GST_CUFRAMES_SRC (element);
+
+  gst_cuframes_gpu_set_context (element, context, self->cuda_device_id, &self->cuda_context);
+  GST_ELEMENT_CLASS (gst_cuframes_src_parent_class)->set_context (element, context);
+}
+
+/* The publisher's frames are in GPU memory: a GPU is looked for only now, so that nobody else pays for a context. */
+static GstFlowReturn
+take_gpu (GstCuframesSrc * self)
+{
+  gchar *text = NULL;
+
+  self->gpu = gst_cuframes_gpu_new (GST_ELEMENT (self), self->cuda_device_id, &self->cuda_context, &text);
+  if (self->gpu == NULL) {
+    GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("The frames of %s are in GPU memory. %s", self->path, text), (NULL));
+    g_free (text);
+    return GST_FLOW_ERROR;
+  }
+  gst_cuframes_subscription_set_gpu (self->subscription, self->gpu);
+  gst_cuframes_gpu_let_import (self->gpu, self->subscriber);
+  return GST_FLOW_OK;
+}
+
 static GstFlowReturn
 join (GstCuframesSrc * self)
 {
@@ -238,6 +272,8 @@ join (GstCuframesSrc * self)
     return GST_FLOW_FLUSHING;
   if (r == CUFRAMES_E_TIMEOUT && self->connect_timeout_ns == CUFRAMES_NONE)
     return GST_FLOW_OK;
+  if (r == CUFRAMES_E_REFUSED && self->gpu == NULL && cuframes_subscriber_was_refused_for_memory (self->subscriber))
+    return take_gpu (self);
   return r == 0 ? GST_FLOW_OK : fail_connect (self, r);
 }
 
@@ -246,7 +282,11 @@ leave (GstCuframesSrc * self, guint32 bye)
 {
   GST_INFO_OBJECT (self, "the publisher of %s has gone (%u)", self->path, bye);
   self->discont = TRUE;
-  if (bye == CUFRAMES_BYE_PROTOCOL) {
+  if (bye == 0 || bye == CUFRAMES_BYE_SHUTDOWN)
+    gst_cuframes_subscription_end (self->subscription);
+  if (bye == CUFRAMES_BYE_MEMORY && self->gpu == NULL)
+    return take_gpu (self);
+  if (bye == CUFRAMES_BYE_PROTOCOL || bye == CUFRAMES_BYE_MEMORY) {
     GST_ELEMENT_ERROR (self, RESOURCE, READ, ("The publisher of %s and this element do not understand each other: install the same release on "
             "both sides, and see that this side can map the publisher's memory", self->path), (NULL));
     return GST_FLOW_ERROR;
@@ -435,6 +475,17 @@ take_item (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffer
 }
 
 static GstFlowReturn
+fail_map (GstCuframesSrc * self)
+{
+  gchar *text = self->gpu == NULL ? NULL : gst_cuframes_gpu_explain (self->gpu);
+
+  GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("The frames of %s are in memory that this element cannot map. %s", self->path,
+          text != NULL ? text : ""), (NULL));
+  g_free (text);
+  return GST_FLOW_ERROR;
+}
+
+static GstFlowReturn
 src_create (GstPushSrc * src, GstBuffer ** buffer)
 {
   GstCuframesSrc *self = GST_CUFRAMES_SRC (src);
@@ -460,8 +511,7 @@ src_create (GstPushSrc * src, GstBuffer ** buffer)
         flow = gst_cuframes_subscription_wait (self->subscription, counters.max_leases) ? GST_FLOW_OK : GST_FLOW_FLUSHING;
         break;
       case -ENODEV:
-        GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("The frames of %s are in memory that this element cannot map", self->path), (NULL));
-        flow = GST_FLOW_ERROR;
+        flow = fail_map (self);
         break;
       default:
         GST_ELEMENT_ERROR (self, RESOURCE, READ, ("Cannot read from %s: %s", self->path, g_strerror (ABS (r))), (NULL));
@@ -527,6 +577,9 @@ src_set_property (GObject * object, guint id, const GValue * value, GParamSpec *
     case PROP_SPIN_US:
       self->spin_us = g_value_get_uint (value);
       break;
+    case PROP_CUDA_DEVICE_ID:
+      self->cuda_device_id = g_value_get_int (value);
+      break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
   }
@@ -570,6 +623,9 @@ src_get_property (GObject * object, guint id, GValue * value, GParamSpec * spec)
     case PROP_SPIN_US:
       g_value_set_uint (value, self->spin_us);
       break;
+    case PROP_CUDA_DEVICE_ID:
+      g_value_set_int (value, self->cuda_device_id);
+      break;
     case PROP_STATS:
       g_value_take_boxed (value, get_stats (self));
       break;
@@ -611,6 +667,8 @@ install_properties (GObjectClass * object_class)
       GST_TYPE_CUFRAMES_TIMESTAMPS, DEFAULT_TIMESTAMPS, set_before);
   properties[PROP_SPIN_US] = g_param_spec_uint ("spin-us", "Spin", "How long to look for the next frame before sleeping, in microseconds; takes "
       "a core and saves the wake-up", 0, MAX_SPIN_US, 0, set_before);
+  properties[PROP_CUDA_DEVICE_ID] = g_param_spec_int ("cuda-device-id", "CUDA device", "Number of the GPU to use for frames in GPU memory, -1 for "
+      "the one of the element downstream", -1, G_MAXINT, -1, set_before);
   properties[PROP_STATS] = g_param_spec_boxed ("stats", "Statistics", "Counters of this subscriber", GST_TYPE_STRUCTURE,
       G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
   g_object_class_install_properties (object_class, N_PROPERTIES, properties);
@@ -635,6 +693,7 @@ gst_cuframes_src_class_init (GstCuframesSrcClass * klass)
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_START, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_IO_MODE, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_TIMESTAMPS, 0);
+  element_class->set_context = src_set_context;
   src_class->start = src_start;
   src_class->stop = src_stop;
   src_class->unlock = src_unlock;
@@ -656,6 +715,7 @@ gst_cuframes_src_init (GstCuframesSrc * self)
   self->io_mode = DEFAULT_IO_MODE;
   self->reconnect = TRUE;
   self->connect_timeout_ns = CUFRAMES_NONE;
+  self->cuda_device_id = -1;
   self->timestamps = DEFAULT_TIMESTAMPS;
   gst_base_src_set_live (src, TRUE);
   gst_base_src_set_format (src, GST_FORMAT_TIME);

@@ -13,6 +13,8 @@ struct _GstCuframesSubscription
   GstElement *element;          /* not owned; used by the streaming thread alone */
   GstCuframesIOMode io_mode;
   GstAllocator *allocator;
+  GstCuframesGpu *gpu;          /* once frames in GPU memory are taken */
+  CuframesArena *arena;         /* of the newest frame */
   GstCaps *caps;
   GstVideoInfo info;
 
@@ -49,10 +51,29 @@ gst_cuframes_subscription_unref (GstCuframesSubscription * self)
   if (!g_atomic_ref_count_dec (&self->references))
     return;
   gst_clear_object (&self->allocator);
+  self->arena = cuframes_arena_unref (self->arena);
+  g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
   gst_clear_caps (&self->caps);
   g_mutex_clear (&self->lock);
   g_cond_clear (&self->given_back);
   g_free (self);
+}
+
+/* Before frames in GPU memory are wrapped. A reference is taken. */
+void
+gst_cuframes_subscription_set_gpu (GstCuframesSubscription * self, GstCuframesGpu * gpu)
+{
+  g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
+  self->gpu = gst_cuframes_gpu_ref (gpu);
+}
+
+/* The publisher has gone: work that waits for a frame which it never completed waits no longer. */
+void
+gst_cuframes_subscription_end (GstCuframesSubscription * self)
+{
+  if (self->arena != NULL)
+    gst_cuframes_gpu_release_waiters (self->arena);
+  self->arena = cuframes_arena_unref (self->arena);
 }
 
 /* (nullable) (transfer none): the caps of the frames to come. */
@@ -90,6 +111,16 @@ give_back (gpointer data)
   g_free (held);
 }
 
+static void
+remember_arena (GstCuframesSubscription * self, CuframesArena * arena)
+{
+  if (arena == self->arena)
+    return;
+  cuframes_arena_unref (self->arena);
+  self->arena = cuframes_arena_ref (arena);
+}
+
+/* (nullable): the frame is consumed, also on failure. */
 static GstMemory *
 wrap_in_place (GstCuframesSubscription * self, CuframesFrame * frame)
 {
@@ -101,6 +132,9 @@ wrap_in_place (GstCuframesSubscription * self, CuframesFrame * frame)
   g_mutex_lock (&self->lock);
   self->held++;
   g_mutex_unlock (&self->lock);
+  remember_arena (self, cuframes_frame_peek_arena (frame));
+  if (cuframes_arena_get_kind (cuframes_frame_peek_arena (frame)) == CUFRAMES_MEMORY_CUDA)
+    return gst_cuframes_gpu_wrap_frame (self->gpu, frame, &self->info, held, give_back);
   return gst_cuframes_host_allocator_wrap (GST_CUFRAMES_HOST_ALLOCATOR (self->allocator), GST_MEMORY_FLAG_READONLY,
       cuframes_frame_peek_arena (frame), cuframes_frame_get_offset (frame), cuframes_frame_get_info (frame)->size_bytes, held, give_back);
 }
@@ -151,7 +185,14 @@ gst_cuframes_subscription_wrap (GstCuframesSubscription * self, CuframesFrame * 
     g_clear_error (error);
   }
   memory = wrap_in_place (self, frame);
-  gst_buffer_append_memory (buffer, copy ? copy_memory (memory) : memory);
+  if (memory != NULL && copy)
+    memory = copy_memory (memory);
+  if (memory == NULL) {
+    g_set_error_literal (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_READ, "A frame was never completed, or there is no memory to copy it to");
+    gst_buffer_unref (buffer);
+    return NULL;
+  }
+  gst_buffer_append_memory (buffer, memory);
   *copied = copy;
   return buffer;
 }

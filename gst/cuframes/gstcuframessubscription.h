@@ -5,6 +5,7 @@
 
 #include "cuframes.h"
 #include "gstcuframesenums.h"
+#include "gstcuframesgpu.h"
 
 G_BEGIN_DECLS
 
@@ -15,6 +16,11 @@ GstCuframesSubscription * gst_cuframes_subscription_new         (GstElement * el
                                                                 GstCuframesIOMode io_mode);
 
 void                      gst_cuframes_subscription_unref       (GstCuframesSubscription * self);
+
+void                      gst_cuframes_subscription_set_gpu     (GstCuframesSubscription * self,
+                                                                GstCuframesGpu * gpu);
+
+void                      gst_cuframes_subscription_end         (GstCuframesSubscription * self);
 
 GstCaps *                 gst_cuframes_subscription_set_format  (GstCuframesSubscription * self,
                                                                 gconstpointer bytes,

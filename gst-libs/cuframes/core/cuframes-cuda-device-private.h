@@ -39,6 +39,5 @@ int cuframes_cuda_device_find_other (const CuframesCudaDevice * device, const ui
 bool cuframes_cuda_device_reaches (const CuframesCudaDevice * device, CUdevice other);
 void cuframes_cuda_describe (const CuframesCudaDriver * driver, CUdevice device, char name[CUFRAMES_CUDA_NAME_BYTES]);
 void cuframes_cuda_describe_uuid (const uint8_t uuid[CUFRAMES_UUID_BYTES], char text[CUFRAMES_CUDA_NAME_BYTES]);
-void cuframes_cuda_run_outside_callbacks (void *(*function) (void *argument), void *argument);
 
 #endif

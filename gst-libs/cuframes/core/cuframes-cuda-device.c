@@ -457,7 +457,8 @@ run_done (void *user_data)
  * @callback: what to call
  * @user_data: for @callback
  *
- * Calls @callback once all work that is queued on @stream now is done, on a thread of the driver. This is how a slot that a
+ * Calls @callback once all work that is queued on @stream now is done: before this function returns if that is so already, else on a
+ * thread of the driver. This is how a slot that a
  * GPU reads is given back: a release store by the CPU orders no GPU work, so a lease that is cleared when the CPU is done with
  * a frame would let the publisher write under a reader that has only been queued.
  *
@@ -474,6 +475,7 @@ cuframes_cuda_device_when_done (CuframesCudaDevice *device, struct CUstream_st *
 {
   Done *done = malloc (sizeof *done);
   CUresult result;
+  bool idle = false;
   int r;
 
   if (done == NULL)
@@ -482,18 +484,29 @@ cuframes_cuda_device_when_done (CuframesCudaDevice *device, struct CUstream_st *
   done->user_data = user_data;
   r = cuframes_cuda_device_enter (device);
   if (r == 0) {
-    result = device->driver->launch_host_func (stream, run_done, done);
+    idle = device->driver->stream_query (stream) == CUDA_SUCCESS;
+    result = idle ? CUDA_SUCCESS : device->driver->launch_host_func (stream, run_done, done);
     if (result != CUDA_SUCCESS)
       r = cuframes_cuda_device_fail (device, result, "cuLaunchHostFunc on %s", device->name);
     cuframes_cuda_device_leave (device);
   }
-  if (r != 0)
+  if (r != 0 || idle)
     free (done);
+  if (idle)
+    callback (user_data);       /* it may drop the device */
   return r;
 }
 
-/* Runs function now, or in a thread of its own if this one belongs to the driver. Without a thread to be had the memory stays
- * until the process ends; waiting here would stop the driver. */
+/**
+ * cuframes_cuda_run_outside_callbacks:
+ * @function: what to call; its result is not used
+ * @argument: for @function
+ *
+ * Runs @function now, or in a thread of its own if this one belongs to the driver, where CUDA may not be called. Without a thread to be had
+ * it does not run: what it would free stays until the process ends, since waiting here would stop the driver. Any thread.
+ *
+ * Since: 0.1
+ */
 void
 cuframes_cuda_run_outside_callbacks (void *(*function) (void *argument), void *argument)
 {

@@ -42,6 +42,7 @@ static const EntryPoint entry_points[] = {
   ENTRY (stream_create, "cuStreamCreate", NULL, 2000),
   ENTRY (stream_create_with_priority, "cuStreamCreateWithPriority", NULL, 0),
   ENTRY (stream_destroy, "cuStreamDestroy_v2", NULL, 4000),
+  ENTRY (stream_query, "cuStreamQuery", NULL, 2000),
   ENTRY (stream_synchronize, "cuStreamSynchronize", NULL, 2000),
   ENTRY (launch_host_func, "cuLaunchHostFunc", NULL, 10000),
   ENTRY (memcpy_dtoh_async, "cuMemcpyDtoHAsync_v2", NULL, 3020),

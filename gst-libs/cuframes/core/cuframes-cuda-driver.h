@@ -46,6 +46,7 @@ typedef struct
   CUresult (*stream_create) (CUstream * stream, unsigned flags);
   CUresult (*stream_create_with_priority) (CUstream * stream, unsigned flags, int priority);    /* optional */
   CUresult (*stream_destroy) (CUstream stream);
+  CUresult (*stream_query) (CUstream stream);
   CUresult (*stream_synchronize) (CUstream stream);
   CUresult (*stream_write_value64) (CUstream stream, CUdeviceptr address, uint64_t value, unsigned flags);      /* optional */
   CUresult (*stream_wait_value64) (CUstream stream, CUdeviceptr address, uint64_t value, unsigned flags);       /* optional */

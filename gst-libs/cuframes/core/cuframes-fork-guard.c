@@ -14,6 +14,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int *guarded;
 static size_t guarded_count, guarded_capacity;
+static unsigned depth;          /* atomic */
 
 static void
 before_fork (void)
@@ -37,6 +38,8 @@ after_fork_in_child (void)
       close (guarded[i]);
   cuframes_close (null);
   guarded_count = 0;
+  /* relaxed: a child has one thread here */
+  __atomic_fetch_add (&depth, 1, __ATOMIC_RELAXED);
   pthread_mutex_unlock (&lock);
 }
 
@@ -81,4 +84,13 @@ cuframes_fork_guard_remove (int fd)
       break;
     }
   pthread_mutex_unlock (&lock);
+}
+
+/* How many forks lie between this process and the first that guarded something. Who remembers it knows whether what it inherited is
+ * its own: pages that are shared with peers are shared with a forked child too, which must not write to them. Any thread. */
+unsigned
+cuframes_fork_guard_get_depth (void)
+{
+  /* relaxed: it changes only in a fork */
+  return __atomic_load_n (&depth, __ATOMIC_RELAXED);
 }

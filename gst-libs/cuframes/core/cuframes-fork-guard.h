@@ -4,5 +4,6 @@
 
 int cuframes_fork_guard_add (int fd);
 void cuframes_fork_guard_remove (int fd);
+unsigned cuframes_fork_guard_get_depth (void);
 
 #endif

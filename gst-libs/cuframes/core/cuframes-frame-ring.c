@@ -82,23 +82,6 @@ cuframes_frame_ring_get_leases (const CuframesFrameRing *ring)
   return leases;
 }
 
-/* The last frame that every subscriber which asked to be waited for has taken; the head if there is none. */
-uint64_t
-cuframes_frame_ring_get_floor (const CuframesFrameRing *ring)
-{
-  uint64_t floor = ring->head;
-
-  for (uint32_t i = 0; i < ring->page_count; i++) {
-    /* relaxed: a peer's wish, which decides only how long we wait */
-    const uint32_t lossless = atomic_load_explicit (&ring->pages[i]->lossless, memory_order_relaxed);
-    /* relaxed: likewise */
-    const uint64_t cursor = atomic_load_explicit (&ring->pages[i]->cursor, memory_order_relaxed);
-    if (lossless != 0 && is_after (floor, cursor))
-      floor = cursor;
-  }
-  return floor;
-}
-
 /* The slot to take next: one that is retired already, else the one with the oldest frame. */
 static bool
 find_candidate (const CuframesFrameRing *ring, uint64_t leases, uint64_t keep_after, uint32_t *ret_slot)
@@ -124,6 +107,8 @@ find_candidate (const CuframesFrameRing *ring, uint64_t leases, uint64_t keep_af
   return found;
 }
 
+/* A slot that was retired before the lease words were read last, and on which no bit was seen then, is nobody's: no lease of it can be
+ * validated any more. The words are read afresh after each retirement, so that a bit which has gone meanwhile stands in nobody's way. */
 static int
 reclaim (CuframesFrameRing *ring, uint64_t keep_after)
 {
@@ -131,16 +116,16 @@ reclaim (CuframesFrameRing *ring, uint64_t keep_after)
   uint32_t slot;
 
   while (!ring->closed && find_candidate (ring, leases, keep_after, &slot)) {
+    if (ring->slots[slot].use == CUFRAMES_SLOT_RETIRED) {
+      ring->slots[slot].use = CUFRAMES_SLOT_FREE;
+      return 0;
+    }
     /* SYNC reclaim: seq_cst, then the lease words; pairs with try_lease(), which sets its bit and then reads this word. */
     atomic_exchange_explicit (&ring->control->slots[slot].state, 0, memory_order_seq_cst);
     ring->slots[slot].use = CUFRAMES_SLOT_RETIRED;
     /* If we die here a peer sees a frame less: it counts an overrun and goes on; who holds a lease keeps the memory by its mapping. */
     CUFRAMES_TESTPOINT ("ring/retired");
-    leases |= cuframes_frame_ring_get_leases (ring);
-    if ((leases >> slot & 1) == 0) {
-      ring->slots[slot].use = CUFRAMES_SLOT_FREE;
-      return 0;
-    }
+    leases = cuframes_frame_ring_get_leases (ring);
   }
   return CUFRAMES_E_FULL;
 }

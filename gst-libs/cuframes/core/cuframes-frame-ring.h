@@ -47,7 +47,6 @@ uint64_t cuframes_frame_ring_publish (CuframesFrameRing * ring, uint32_t slot, c
 void cuframes_frame_ring_release (CuframesFrameRing * ring, uint32_t slot);
 void cuframes_frame_ring_close (CuframesFrameRing * ring);
 uint64_t cuframes_frame_ring_get_leases (const CuframesFrameRing * ring);
-uint64_t cuframes_frame_ring_get_floor (const CuframesFrameRing * ring);
 
 /* A subscriber's view. */
 typedef struct

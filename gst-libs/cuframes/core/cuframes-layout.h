@@ -10,6 +10,8 @@
  *   SYNC wake         head, seq_cst -> waiting, seq_cst: the publisher's half of the wake-up
  *   SYNC event        event serial, seq_cst                    -> seq_cst load before a sleep
  *   SYNC successor    successor generation, seq_cst            -> seq_cst load before a sleep
+ *   SYNC budget       lease bit cleared, then frames out, release -> acquire load of frames out before a lease; within one process
+ *   SYNC fence        fence word in GPU memory, written by a stream -> waited for by a stream, or read by a copy
  */
 #ifndef CUFRAMES_LAYOUT_H
 #define CUFRAMES_LAYOUT_H

@@ -3,6 +3,7 @@
  * mapped and then used from the private copy. Knows nothing of waiting or of events. */
 #include "cuframes-mapping.h"
 
+#include "cuframes-fork-guard.h"
 #include "cuframes-memfd.h"
 #include "cuframes-util.h"
 
@@ -63,6 +64,7 @@ cuframes_mapping_new (CuframesConnection *connection, const CuframesRingMessage 
   if (mapping == NULL)
     return -ENOMEM;
   __atomic_store_n (&mapping->references, 1, __ATOMIC_RELAXED);
+  mapping->depth = cuframes_fork_guard_get_depth ();
   mapping->connection = cuframes_connection_ref (connection);
   mapping->message = *message;
   mapping->message.format = NULL;
@@ -131,6 +133,7 @@ cuframes_mapping_lease (CuframesMapping *mapping, CuframesFrameReader *reader, C
   }
   frame->mapping = cuframes_mapping_ref (mapping);
   __atomic_store_n (&frame->references, 1, __ATOMIC_RELAXED);
+  /* relaxed: the thread that leases is the one that compares it with the budget */
   __atomic_fetch_add (&mapping->leased, 1, __ATOMIC_RELAXED);
   *ret_frame = frame;
   return 0;
@@ -156,7 +159,8 @@ cuframes_frame_ref (CuframesFrame *frame)
  * @frame: (transfer full) (nullable): a frame
  *
  * Gives a reference back; with the last one the publisher may use the slot again. Work of a GPU that reads the frame must be over:
- * giving it back on the CPU orders nothing on a GPU. Any thread, also after the subscriber was freed.
+ * giving it back on the CPU orders nothing on a GPU. Any thread, also after the subscriber was freed. In a child that was forked it frees
+ * the child's copy alone.
  *
  * Returns: %NULL
  *
@@ -167,7 +171,10 @@ cuframes_frame_unref (CuframesFrame *frame)
 {
   if (frame == NULL || __atomic_fetch_sub (&frame->references, 1, __ATOMIC_ACQ_REL) != 1)
     return NULL;
-  cuframes_frame_reader_unlease (frame->mapping->page, frame->slot);
+  if (frame->mapping->depth == cuframes_fork_guard_get_depth ())
+    cuframes_frame_reader_unlease (frame->mapping->page, frame->slot);
+  /* SYNC budget: release; pairs with fetch_frame(); without it the next lease's bit may be set while this one's still counts, and the
+   * publisher drops who holds more than it may. */
   __atomic_fetch_sub (&frame->mapping->leased, 1, __ATOMIC_RELEASE);
   cuframes_mapping_unref (frame->mapping);
   free (frame);

@@ -12,6 +12,7 @@ typedef struct
 {
   unsigned references;          /* atomic */
   unsigned leased;              /* atomic: frames out */
+  unsigned depth;               /* of the process that mapped it, see cuframes_fork_guard_get_depth() */
   CuframesConnection *connection;
   CuframesRingMessage message;  /* checked; its format is not kept */
   const CuframesControlPage *control;

@@ -42,15 +42,16 @@ observe (const char *socket_path, uint64_t deadline_ns, CuframesInbox *inbox)
 /**
  * cuframes_observe:
  * @socket_path: path of the channel's socket, or `@name`
- * @timeout_ns: how long to wait for the publisher to be there and answer
+ * @timeout_ns: how long to wait for the publisher to be there and answer, %CUFRAMES_NONE for ever
  * @ret_stats: (out): its counters
- * @ret_subscribers: (out) (array length=capacity) (nullable): its subscribers
+ * @ret_subscribers: (out) (array length=capacity) (nullable): its subscribers and those who look on, this call's own included; %NULL with
+ *   a @capacity of 0
  * @capacity: room in @ret_subscribers
  * @ret_count: (out): how many were written
  *
  * Asks a publisher how it fares. It costs the publisher two messages, and no subscriber's place. Any thread.
  *
- * Returns: 0, or as cuframes_subscriber_connect(); then nothing is written
+ * Returns: 0; %CUFRAMES_E_CLOSED if the publisher went meanwhile; or as cuframes_subscriber_connect(); then nothing is written
  *
  * Since: 0.1
  */

@@ -163,7 +163,7 @@ begin_page (const CuframesPeer *peer, const CuframesRing *current, CuframesLease
   /* relaxed: the page is not shared yet */
   atomic_store_explicit (&page->cursor, follows ? current->message.first_sequence : current->frames.head, memory_order_relaxed);
   if (follows)
-    /* relaxed: a wish; see cuframes_frame_ring_get_floor() */
+    /* relaxed: a wish, which decides only how long the publisher waits */
     atomic_store_explicit (&page->lossless, atomic_load_explicit (&peer->page->lossless, memory_order_relaxed), memory_order_relaxed);
 }
 

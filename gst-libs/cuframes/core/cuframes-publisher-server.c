@@ -361,6 +361,8 @@ obey (Server *server, CuframesPeer *peer)
       peer->ready_generation = message->ready_generation;
       return 0;
     case CUFRAMES_MESSAGE_KEYFRAME:
+      if (peer->lingering)
+        return 0;
       server->keyframe_wanted = true;
       server->all_headers |= message->keyframe_all_headers != 0;
       return 0;

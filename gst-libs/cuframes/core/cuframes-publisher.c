@@ -105,7 +105,7 @@ destroy (CuframesPublisher *publisher)
  * Opens a channel. Subscribers are let in from now on; they get frames once cuframes_publisher_start_ring() was called.
  *
  * Returns: 0, -EADDRINUSE if a live publisher has that channel, -EEXIST if something that is no socket is in its place, -EPERM if the
- * socket of another user is, -ENAMETOOLONG, -EINVAL for a limit out of range, -EACCES or -ENOENT for the directory, -EMFILE or another
+ * socket of another user is, -ENAMETOOLONG for a path of more than 106 bytes, -EINVAL for a limit out of range or an empty path, -EACCES or -ENOENT for the directory, -EMFILE or another
  * negative errno; then nothing is left behind and @ret_publisher is unchanged
  *
  * Since: 0.1
@@ -201,7 +201,7 @@ cuframes_publisher_flush_peer (CuframesPublisher *publisher, CuframesPeer *peer)
     return;
   }
   if (r == CUFRAMES_E_REFUSED)
-    cuframes_peer_dismiss (peer, CUFRAMES_BYE_PROTOCOL);
+    cuframes_peer_dismiss (peer, CUFRAMES_BYE_MEMORY);
   else if (r != 0) {
     cuframes_publisher_log (publisher, "subscriber %u (%s) dropped: cannot send to it: %s", peer->id, peer->hello.name,
         r < 0 ? strerror (-r) : "it has gone");
@@ -337,6 +337,28 @@ evict_oldest (CuframesPublisher *publisher)
   return true;
 }
 
+/* The last frame that everybody who asked to be waited for has taken; the head if there is none. Who is off the channel has no say. */
+static uint64_t
+find_floor (const CuframesPublisher *publisher)
+{
+  uint64_t floor = publisher->head;
+
+  for (uint32_t i = 0; i < publisher->peer_count; i++) {
+    const CuframesPeer *peer = publisher->peers[i];
+    uint64_t cursor;
+    if (peer->page == NULL || peer->lingering)
+      continue;
+    /* relaxed: a peer's wish, which decides only how long we wait */
+    if (atomic_load_explicit (&peer->page->lossless, memory_order_relaxed) == 0)
+      continue;
+    /* Of a ring that it was not told of yet it has taken nothing. relaxed: likewise */
+    cursor = peer->ring == publisher->ring ? atomic_load_explicit (&peer->page->cursor, memory_order_relaxed) : publisher->ring->message.first_sequence;
+    if ((int64_t) (floor - cursor) > 0)
+      floor = cursor;
+  }
+  return floor;
+}
+
 /* 0, CUFRAMES_E_FULL, CUFRAMES_E_HELD, CUFRAMES_E_CANCELLED, or CUFRAMES_E_ABSENT if another ring was started meanwhile. The lock is
  * given up while waiting. */
 static int
@@ -344,16 +366,16 @@ make_room (CuframesPublisher *publisher, CuframesRing *ring)
 {
   const bool waits = publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT;
   const uint64_t start = cuframes_now_ns ();
-  int r = cuframes_ring_make_room (ring, waits);
+  int r = cuframes_ring_make_room (ring, waits ? find_floor (publisher) : publisher->head);
 
   if (r == CUFRAMES_E_FULL && drop_violators (publisher))
-    r = cuframes_ring_make_room (ring, waits);
+    r = cuframes_ring_make_room (ring, waits ? find_floor (publisher) : publisher->head);
   while (r == CUFRAMES_E_FULL && waits) {
     const uint64_t passed = cuframes_now_ns () - start;
     if (publisher->flushing)
       return CUFRAMES_E_CANCELLED;
     if (passed >= publisher->config.overflow_timeout_ns)
-      return cuframes_ring_make_room (ring, false);
+      return cuframes_ring_make_room (ring, publisher->head);
     pthread_mutex_unlock (&publisher->lock);
     r = cuframes_ring_wait_released (ring, publisher->config.overflow_timeout_ns - passed);
     pthread_mutex_lock (&publisher->lock);
@@ -361,14 +383,14 @@ make_room (CuframesPublisher *publisher, CuframesRing *ring)
       return CUFRAMES_E_ABSENT;
     if (r != 0)
       return r;
-    r = cuframes_ring_make_room (ring, true);
+    r = cuframes_ring_make_room (ring, find_floor (publisher));
   }
   if (r == CUFRAMES_E_FULL && publisher->config.overflow == CUFRAMES_OVERFLOW_EVICT && evict_oldest (publisher))
     return CUFRAMES_E_HELD;
   return r;
 }
 
-/* SYNC wake: the second half of publishing: the head was stored seq_cst, now each waiting word is read by cuframes_peer_wake(). */
+/* The second half of publishing: the head was stored seq_cst, now cuframes_peer_wake() reads each waiting word, where SYNC wake stands. */
 static void
 cuframes_publisher_wake (CuframesPublisher *publisher)
 {
@@ -400,7 +422,7 @@ count_frame (CuframesPublisher *publisher, const CuframesFrameInfo *info)
  *
  * Returns: 0; %CUFRAMES_E_FULL if the frame was dropped because no slot would be free for the next; %CUFRAMES_E_HELD likewise, after a
  * subscriber was evicted: start a new ring now and publish a copy there; %CUFRAMES_E_CANCELLED while flushing; %CUFRAMES_E_ABSENT if @ring
- * is not current. On anything but 0 the slot is still claimed
+ * is not current; -EINVAL if the slot is not claimed. On anything but 0 the slot is still as it was
  *
  * Since: 0.1
  */
@@ -412,7 +434,10 @@ cuframes_publisher_publish (CuframesPublisher *publisher, CuframesRing *ring, ui
   int r;
 
   pthread_mutex_lock (&publisher->lock);
-  r = publisher->ring == ring ? make_room (publisher, ring) : CUFRAMES_E_ABSENT;
+  if (!cuframes_ring_is_claimed (ring, slot))
+    r = -EINVAL;
+  else
+    r = publisher->ring == ring ? make_room (publisher, ring) : CUFRAMES_E_ABSENT;
   if (r == 0) {
     announced.event_serial = publisher->event_serial;
     announced.publish_ns = cuframes_now_ns ();
@@ -500,7 +525,7 @@ cuframes_publisher_send_event (CuframesPublisher *publisher, CuframesEventKind k
       cuframes_publisher_flush_peer (publisher, publisher->peers[i]);
     }
     if (publisher->ring != NULL)
-      /* SYNC event: seq_cst; pairs with cuframes_subscriber_arm(); without it a subscriber that is awake may sleep over the event. */
+      /* SYNC event: seq_cst; pairs with has_news(); without it a subscriber that is awake may sleep over the event. */
       atomic_store_explicit (&publisher->ring->control->event_serial, event.serial, memory_order_seq_cst);
     cuframes_publisher_wake (publisher);
   }

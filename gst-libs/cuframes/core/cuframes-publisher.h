@@ -76,11 +76,11 @@ typedef struct
  * @max_subscribers: most subscribers at once, 0 for 64
  * @max_leases: slots that one subscriber may hold at once, 0 for 4
  * @overflow: what to do when no slot is free
- * @overflow_timeout_ns: how long %CUFRAMES_OVERFLOW_WAIT waits for one frame
+ * @overflow_timeout_ns: how long %CUFRAMES_OVERFLOW_WAIT waits for one frame, 0 not at all
  * @first_sequence: number before that of the first frame; for tests
  * @allow_uids: users that may subscribe besides the publisher's own and root, or %NULL for everybody whom the socket's mode lets in
  * @allow_uid_count: length of @allow_uids
- * @allow_gids: groups, likewise (of the process's primary group)
+ * @allow_gids: groups, likewise; it is the subscriber's effective group that counts, not its further ones
  * @allow_gid_count: length of @allow_gids
  * @callbacks: what to call, or %NULL
  * @user_data: for the callbacks
@@ -111,10 +111,10 @@ typedef struct
  * @arena: (transfer none): memory of the slots; the ring takes a reference
  * @data_offset_bytes: where the first slot starts in the arena
  * @slot_bytes: distance of two slots
- * @slot_count: slots, @reserve_count included
- * @reserve_count: slots that stay the publisher's own, as many as the producer writes at a time; at least 1
- * @meta_bytes: room for serialised metas beside each slot, 0 for the default of about 1 MiB
- * @fence_offset_bytes: where the fence word lies in the arena, or %CUFRAMES_NONE
+ * @slot_count: slots, @reserve_count included; %CUFRAMES_SLOTS_MIN to %CUFRAMES_SLOTS_MAX
+ * @reserve_count: slots that stay the publisher's own, as many as the producer writes at a time; at least 1, less than @slot_count
+ * @meta_bytes: room for serialised metas beside each slot, 4 MiB at most; 0 for the default of 1088 KiB
+ * @fence_offset_bytes: where the fence words start in the arena, or %CUFRAMES_NONE
  * @format: description of the frames, for GStreamer serialised caps
  * @format_bytes: length of @format, at most %CUFRAMES_FORMAT_BYTES_MAX
  *

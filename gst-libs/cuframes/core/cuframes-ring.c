@@ -214,14 +214,14 @@ cuframes_ring_detach (CuframesRing *ring, CuframesLeasePage *page)
   pthread_mutex_unlock (&ring->lock);
 }
 
-/* With keep_unread, frames that a subscriber which asked to be waited for has not taken stay. 0 or CUFRAMES_E_FULL. */
+/* Frames numbered after keep_after stay. 0 or CUFRAMES_E_FULL. */
 int
-cuframes_ring_make_room (CuframesRing *ring, bool keep_unread)
+cuframes_ring_make_room (CuframesRing *ring, uint64_t keep_after)
 {
   int r;
 
   pthread_mutex_lock (&ring->lock);
-  r = cuframes_frame_ring_make_room (&ring->frames, keep_unread ? cuframes_frame_ring_get_floor (&ring->frames) : ring->frames.head);
+  r = cuframes_frame_ring_make_room (&ring->frames, keep_after);
   pthread_mutex_unlock (&ring->lock);
   return r;
 }
@@ -238,7 +238,7 @@ cuframes_ring_announce (CuframesRing *ring, uint32_t slot, const CuframesFrameIn
   return sequence;
 }
 
-/* How far behind the head the oldest frame lies that this page leases; 0 for none. */
+/* How far behind the head the oldest frame lies that this page leases; 0 for none. A bit on a slot that holds no frame is an attempt. */
 uint64_t
 cuframes_ring_get_oldest_lease (CuframesRing *ring, CuframesLeasePage *page)
 {
@@ -249,7 +249,8 @@ cuframes_ring_get_oldest_lease (CuframesRing *ring, CuframesLeasePage *page)
     /* relaxed: chooses whom to evict, nothing is written by it */
     const uint64_t leases = atomic_load_explicit (&page->leases, memory_order_relaxed);
     const uint64_t behind = ring->frames.head - ring->frames.slots[i].sequence + 1;
-    if (leases >> i & 1 && behind > oldest)
+    const CuframesSlotUse use = ring->frames.slots[i].use;
+    if (leases >> i & 1 && (use == CUFRAMES_SLOT_PUBLISHED || use == CUFRAMES_SLOT_RETIRED) && behind > oldest)
       oldest = behind;
   }
   pthread_mutex_unlock (&ring->lock);
@@ -262,7 +263,7 @@ cuframes_ring_supersede (CuframesRing *ring, uint32_t successor)
 {
   pthread_mutex_lock (&ring->lock);
   cuframes_frame_ring_close (&ring->frames);
-  /* SYNC successor: seq_cst; pairs with cuframes_subscriber_arm(); without it a subscriber may sleep on a ring that gets no more frames. */
+  /* SYNC successor: seq_cst; pairs with has_news() and pending_is_due(); without it a subscriber may sleep on a ring that gets no more frames. */
   atomic_store_explicit (&ring->control->successor, successor, memory_order_seq_cst);
   CUFRAMES_TESTPOINT ("ring/superseded");
   pthread_cond_broadcast (&ring->released);
@@ -411,7 +412,7 @@ cuframes_ring_get_slot_address (const CuframesRing *ring, uint32_t slot)
  * @slot: a slot that was claimed and is not published
  * @ret_capacity_bytes: (out): room there
  *
- * Returns: (transfer none): where to write serialised metas, in host memory; set `meta_bytes` when publishing
+ * Returns: (transfer none): where to write serialised metas, in host memory; set `meta_bytes` when publishing. Any thread.
  *
  * Since: 0.1
  */

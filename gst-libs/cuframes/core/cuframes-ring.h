@@ -25,7 +25,7 @@ struct _CuframesRing
 int cuframes_ring_begin (CuframesRing * ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial);
 int cuframes_ring_attach (CuframesRing * ring, CuframesLeasePage * page);
 void cuframes_ring_detach (CuframesRing * ring, CuframesLeasePage * page);
-int cuframes_ring_make_room (CuframesRing * ring, bool keep_unread);
+int cuframes_ring_make_room (CuframesRing * ring, uint64_t keep_after);
 uint64_t cuframes_ring_announce (CuframesRing * ring, uint32_t slot, const CuframesFrameInfo * info);
 uint64_t cuframes_ring_get_oldest_lease (CuframesRing * ring, CuframesLeasePage * page);
 void cuframes_ring_supersede (CuframesRing * ring, uint32_t successor);

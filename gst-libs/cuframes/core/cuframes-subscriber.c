@@ -34,6 +34,7 @@ struct _CuframesSubscriber
   int cancel_fd;
   CuframesInbox inbox;
   char refusal[CUFRAMES_TEXT_BYTES];
+  uint32_t refused_code;
   CuframesConnection *connection;
   CuframesMapping *mapping;
   CuframesFrameReader reader;
@@ -58,6 +59,20 @@ set_name (CuframesHello *hello, const char *name)
   snprintf (hello->name, sizeof hello->name, "%s", name != NULL ? name : program_invocation_short_name);
 }
 
+static void
+set_import (CuframesSubscriber *subscriber, CuframesArenaImportFunction import, void *user_data, uint32_t memory_kinds, const uint8_t *device_uuids,
+    uint32_t device_count)
+{
+  CuframesHello *hello = &subscriber->hello;
+
+  subscriber->config.import = import != NULL ? import : cuframes_arena_import_host;
+  subscriber->config.import_user_data = user_data;
+  hello->memory_kinds = memory_kinds != 0 ? memory_kinds : 1u << CUFRAMES_MEMORY_HOST;
+  hello->device_count = device_count;
+  if (device_count > 0)
+    memcpy (hello->devices, device_uuids, device_count * CUFRAMES_UUID_BYTES);
+}
+
 static int
 copy_config (CuframesSubscriber *subscriber, const CuframesSubscriberConfig *config)
 {
@@ -69,15 +84,10 @@ copy_config (CuframesSubscriber *subscriber, const CuframesSubscriberConfig *con
   subscriber->config.device_uuids = NULL;
   subscriber->config.name = NULL;
   subscriber->config.socket_path = strdup (config->socket_path);
-  if (subscriber->config.import == NULL)
-    subscriber->config.import = cuframes_arena_import_host;
   hello->version_min = hello->version_max = CUFRAMES_WIRE_VERSION;
   hello->role = CUFRAMES_ROLE_SUBSCRIBER;
-  hello->memory_kinds = config->memory_kinds != 0 ? config->memory_kinds : 1u << CUFRAMES_MEMORY_HOST;
-  hello->device_count = config->device_count;
-  if (config->device_count > 0)
-    memcpy (hello->devices, config->device_uuids, config->device_count * CUFRAMES_UUID_BYTES);
   set_name (hello, config->name);
+  set_import (subscriber, config->import, config->import_user_data, config->memory_kinds, config->device_uuids, config->device_count);
   return subscriber->config.socket_path == NULL ? -ENOMEM : 0;
 }
 
@@ -194,6 +204,7 @@ deadline_after (uint64_t timeout_ns)
 static int
 settle (CuframesSubscriber *subscriber, int r, CuframesConnection *connection)
 {
+  subscriber->refused_code = r == CUFRAMES_E_REFUSED ? subscriber->inbox.message.refused.code : 0;
   if (r == CUFRAMES_E_REFUSED)
     memcpy (subscriber->refusal, subscriber->inbox.message.refused.text, sizeof subscriber->refusal);
   if (r != 0)
@@ -210,6 +221,33 @@ settle (CuframesSubscriber *subscriber, int r, CuframesConnection *connection)
   if (subscriber->config.max_leases > 0 && subscriber->config.max_leases < connection->welcome.max_leases)
     subscriber->counters.max_leases = subscriber->config.max_leases;
   pthread_mutex_unlock (&subscriber->lock);
+  return 0;
+}
+
+/**
+ * cuframes_subscriber_set_import:
+ * @subscriber: a subscriber that is not connected
+ * @import: imports arenas, or %NULL for host memory alone
+ * @user_data: for @import
+ * @memory_kinds: bit `1 << kind` of each #CuframesMemoryKind to take, host memory included if it is wanted; 0 for host memory alone
+ * @device_uuids: (nullable): the GPUs whose memory @import can map, %CUFRAMES_UUID_BYTES each; copied
+ * @device_count: how many, at most 16
+ *
+ * Says anew what memory the subscriber can map, in place of what its configuration said.
+ *
+ * Returns: 0, %CUFRAMES_E_HELD if it is connected, or -EINVAL
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_set_import (CuframesSubscriber *subscriber, CuframesArenaImportFunction import, void *user_data, uint32_t memory_kinds,
+    const uint8_t *device_uuids, uint32_t device_count)
+{
+  if (subscriber->connection != NULL)
+    return CUFRAMES_E_HELD;
+  if (device_count > CUFRAMES_WIRE_DEVICES_MAX)
+    return -EINVAL;
+  set_import (subscriber, import, user_data, memory_kinds, device_uuids, device_count);
   return 0;
 }
 
@@ -242,7 +280,7 @@ cuframes_subscriber_connect (CuframesSubscriber *subscriber, uint64_t timeout_ns
  * cuframes_subscriber_adopt:
  * @subscriber: a subscriber that is not connected
  * @take_fd: (transfer full): a SOCK_SEQPACKET socket connected to a publisher; consumed, also on failure
- * @timeout_ns: how long to wait for the publisher's answer
+ * @timeout_ns: how long to wait for the publisher's answer, 5 s at most
  *
  * Joins a channel over a connection that the application made.
  *
@@ -412,7 +450,9 @@ change_ring (CuframesSubscriber *subscriber, const Pending *pending)
   pthread_mutex_lock (&subscriber->lock);
   subscriber->counters.generation = mapping->message.generation;
   pthread_mutex_unlock (&subscriber->lock);
-  cuframes_channel_send (subscriber->connection->fd, &ready, NULL, 0);
+  r = cuframes_channel_send (subscriber->connection->fd, &ready, NULL, 0);
+  if (r != 0)
+    hang_up (subscriber, r);    /* without it the publisher would never send another ring */
   return 0;
 }
 
@@ -455,6 +495,7 @@ deliver_frame (CuframesSubscriber *subscriber, CuframesItem *item)
   subscriber->counters.delivered++;
   subscriber->counters.missed += item->missed;
   subscriber->counters.cursor = item->info->sequence;
+  /* relaxed: a counter */
   subscriber->counters.leases_held = __atomic_load_n (&mapping->leased, __ATOMIC_RELAXED);
   /* relaxed: a counter */
   subscriber->counters.head = atomic_load_explicit (&mapping->control->head, memory_order_relaxed);
@@ -494,6 +535,7 @@ fetch_frame (CuframesSubscriber *subscriber)
     return 0;
   if (mapping == NULL)
     return CUFRAMES_E_EMPTY;
+  /* SYNC budget: acquire; pairs with cuframes_frame_unref(). */
   if (__atomic_load_n (&mapping->leased, __ATOMIC_ACQUIRE) >= subscriber->counters.max_leases)
     /* SYNC publish: acquire; pairs with cuframes_frame_ring_publish(); it is enough to know that something is there. */
     return atomic_load_explicit (&mapping->control->head, memory_order_acquire) == subscriber->reader.cursor ? CUFRAMES_E_EMPTY : CUFRAMES_E_HELD;
@@ -587,7 +629,8 @@ cuframes_subscriber_try_next (CuframesSubscriber *subscriber, CuframesItem *ret_
  * @subscriber: a subscriber
  *
  * The descriptor that becomes readable or hangs up when something is there, once cuframes_subscriber_arm() has said
- * %CUFRAMES_E_EMPTY; for an event loop of the application's own. Call cuframes_subscriber_try_next() until it is empty, arm, poll.
+ * %CUFRAMES_E_EMPTY; for an event loop of the application's own. Call cuframes_subscriber_try_next() until it is empty, arm, poll. It may
+ * be another one after each arm: ask anew.
  *
  * Returns: (transfer none): the descriptor, or -1 if it is not connected
  *
@@ -718,7 +761,7 @@ sleep_until (CuframesSubscriber *subscriber, uint64_t deadline_ns)
  *
  * Takes what comes next, and waits for it.
  *
- * Returns: 0; %CUFRAMES_E_TIMEOUT; %CUFRAMES_E_CANCELLED; or as cuframes_subscriber_try_next()
+ * Returns: 0; %CUFRAMES_E_TIMEOUT; %CUFRAMES_E_CANCELLED; or as cuframes_subscriber_try_next(), but never %CUFRAMES_E_EMPTY
  *
  * Since: 0.1
  */
@@ -811,6 +854,21 @@ const char *
 cuframes_subscriber_get_refusal (const CuframesSubscriber *subscriber)
 {
   return subscriber->refusal;
+}
+
+/**
+ * cuframes_subscriber_was_refused_for_memory:
+ * @subscriber: a subscriber
+ *
+ * Returns: whether the last connection was refused because the frames are in memory that this subscriber does not say it can map;
+ * cuframes_subscriber_set_import() may change that
+ *
+ * Since: 0.1
+ */
+bool
+cuframes_subscriber_was_refused_for_memory (const CuframesSubscriber *subscriber)
+{
+  return subscriber->refused_code == CUFRAMES_REFUSED_MEMORY;
 }
 
 /**

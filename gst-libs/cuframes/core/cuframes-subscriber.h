@@ -15,7 +15,7 @@ extern "C" {
  * CuframesSubscriber:
  *
  * The receiving end of a channel. One thread at a time may call its functions; cuframes_subscriber_cancel(),
- * cuframes_subscriber_get_stats() and the functions of frames and formats may be called from any thread.
+ * cuframes_subscriber_get_counters() and the functions of frames may be called from any thread.
  *
  * Since: 0.1
  */
@@ -95,6 +95,8 @@ typedef enum
  * @arena_info: (transfer none): memory of a format's frames; good until the next call
  * @bye: #CuframesByeReason, 0 if the publisher died
  *
+ * One thing that a channel brings, in its place among the others.
+ *
  * Since: 0.1
  */
 typedef struct
@@ -116,12 +118,12 @@ typedef struct
  * @name: what to be called in the publisher's statistics, or %NULL for the program's name
  * @delivery: which frame comes next
  * @start: which frame comes first
- * @max_leases: most frames to hold at once, 0 for as many as the publisher allows
+ * @max_leases: most frames of one generation to hold at once, 0 for as many as the publisher allows, which is also the most
  * @lossless: under the publisher's policy "wait", ask it to wait for this subscriber
  * @spin_ns: how long to spin before sleeping, 0 not to
- * @import: imports arenas, or %NULL for host memory alone
+ * @import: imports arenas that are not host memory, which the library maps itself; or %NULL for host memory alone
  * @import_user_data: for @import
- * @memory_kinds: bit `1 << kind` of each #CuframesMemoryKind that @import takes, 0 for host memory
+ * @memory_kinds: bit `1 << kind` of each #CuframesMemoryKind to take, host memory included if it is wanted; 0 for host memory alone
  * @device_uuids: the GPUs whose memory @import can map, %CUFRAMES_UUID_BYTES each, or %NULL
  * @device_count: how many, at most 16
  *
@@ -151,15 +153,15 @@ typedef struct
  * @generation: the ring of the newest format
  * @connections: times it was let in
  * @delivered: frames handed out
- * @missed: frames that passed it by
+ * @missed: frames that passed it by, up to the last that was handed out
  * @copied: frames that cuframes_subscriber_count_copy() was told of
  * @wakeups: times it slept and was woken
- * @leases_held: frames it holds now
+ * @leases_held: frames of the newest generation that were out when the last one was handed out, that one included
  * @max_leases: frames it may hold at once
- * @head: number of the newest frame of the channel
- * @cursor: number of the last frame taken or passed over
+ * @head: number of the newest frame of the channel when the last one was handed out
+ * @cursor: number of the last frame handed out
  *
- * A subscriber's own counters.
+ * A subscriber's own counters. They run free over all connections.
  *
  * Since: 0.1
  */
@@ -180,6 +182,8 @@ typedef struct
 
 CUFRAMES_API int cuframes_subscriber_new (const CuframesSubscriberConfig * config, CuframesSubscriber ** ret_subscriber);
 CUFRAMES_API CuframesSubscriber *cuframes_subscriber_free (CuframesSubscriber * subscriber);
+CUFRAMES_API int cuframes_subscriber_set_import (CuframesSubscriber * subscriber, CuframesArenaImportFunction import, void *user_data,
+    uint32_t memory_kinds, const uint8_t * device_uuids, uint32_t device_count);
 CUFRAMES_API int cuframes_subscriber_connect (CuframesSubscriber * subscriber, uint64_t timeout_ns);
 CUFRAMES_API int cuframes_subscriber_adopt (CuframesSubscriber * subscriber, int take_fd, uint64_t timeout_ns);
 CUFRAMES_API int cuframes_subscriber_next (CuframesSubscriber * subscriber, uint64_t timeout_ns, CuframesItem * ret_item);
@@ -190,6 +194,7 @@ CUFRAMES_API void cuframes_subscriber_cancel (CuframesSubscriber * subscriber, b
 CUFRAMES_API int cuframes_subscriber_request_keyframe (CuframesSubscriber * subscriber, bool all_headers);
 CUFRAMES_API void cuframes_subscriber_count_copy (CuframesSubscriber * subscriber);
 CUFRAMES_API const char *cuframes_subscriber_get_refusal (const CuframesSubscriber * subscriber);
+CUFRAMES_API bool cuframes_subscriber_was_refused_for_memory (const CuframesSubscriber * subscriber);
 CUFRAMES_API void cuframes_subscriber_get_counters (CuframesSubscriber * subscriber, CuframesSubscriberCounters * ret_counters);
 
 CUFRAMES_API CuframesFrame *cuframes_frame_ref (CuframesFrame * frame);

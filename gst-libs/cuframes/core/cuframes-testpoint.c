@@ -17,6 +17,7 @@ visit (const char *name, const char *variable, int signal_number, unsigned *coun
 
   if (colon == NULL || strlen (name) != (size_t) (colon - wanted) || strncmp (name, wanted, (size_t) (colon - wanted)) != 0)
     return;
+  /* relaxed: a counter */
   if (__atomic_add_fetch (count, 1, __ATOMIC_RELAXED) == (unsigned) atoi (colon + 1))
     kill (getpid (), signal_number);
 }

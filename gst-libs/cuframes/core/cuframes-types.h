@@ -115,6 +115,7 @@ typedef enum
  * @CUFRAMES_BYE_EVICTED: the publisher's overflow policy or its user took this subscriber off the channel
  * @CUFRAMES_BYE_STALLED: the subscriber left too many messages unread
  * @CUFRAMES_BYE_PROTOCOL: the receiver broke the protocol
+ * @CUFRAMES_BYE_MEMORY: the frames are in memory from now on that the receiver did not say it can map
  *
  * Why a connection ends.
  *
@@ -126,11 +127,12 @@ typedef enum
   CUFRAMES_BYE_EVICTED = 2,
   CUFRAMES_BYE_STALLED = 3,
   CUFRAMES_BYE_PROTOCOL = 4,
+  CUFRAMES_BYE_MEMORY = 5,
 } CuframesByeReason;
 
 /** CUFRAMES_FRAME_COPIED: the publisher copied this frame into its slot. Since: 0.1 */
 #define CUFRAMES_FRAME_COPIED (1u << 0)
-/** CUFRAMES_FRAME_FENCED: the data is complete once the fence word holds @fence_value. Since: 0.1 */
+/** CUFRAMES_FRAME_FENCED: the data is complete once the fence @fence_value is reached. Since: 0.1 */
 #define CUFRAMES_FRAME_FENCED (1u << 1)
 
 /**
@@ -144,7 +146,7 @@ typedef enum
  * @duration_ns: duration, or %CUFRAMES_NONE
  * @offset: media-specific offset, or %CUFRAMES_NONE
  * @offset_end: media-specific end offset, or %CUFRAMES_NONE
- * @fence_value: what the fence word reads when the data is complete, with %CUFRAMES_FRAME_FENCED
+ * @fence_value: with %CUFRAMES_FRAME_FENCED the frame's fence, see cuframes_arena_cuda_fence()
  * @size_bytes: bytes of data from the start of the slot
  * @plane_offset_bytes: where each plane starts in the slot
  * @plane_stride_bytes: distance of two lines of each plane
@@ -197,8 +199,8 @@ typedef struct
  * @delivered: frames it has taken, by its own account
  * @missed: frames that passed it by, by its own account
  * @copied: frames it copied instead of holding, by its own account
- * @wakeups: times it was woken
- * @lag_frames: frames between the newest and the last that it took
+ * @wakeups: bytes written to its pipe: wake-ups, and one for each batch of messages
+ * @lag_frames: frames between the newest and the last that it took, by its own account; 0 while it is sent the newest ring
  * @attached_ns: CLOCK_MONOTONIC when it was let in
  * @name: its program, by its own account
  *
@@ -234,10 +236,10 @@ typedef struct
  * @dropped: frames dropped because no slot was free
  * @copies: frames that cost a copy
  * @bytes: bytes of data published
- * @wakeups: wake-ups written
+ * @wakeups: wake-ups written to subscribers that slept
  * @evicted: subscribers evicted
- * @refused: handshakes refused or given up
- * @memory_bytes: bytes of the arena and the pages
+ * @refused: subscribers and observers that were refused with a reason
+ * @memory_bytes: bytes of the arena, of the control page without its room for metas, and of the lease pages
  * @slots_leased: slots that subscribers hold now
  * @slots_held: slots that the publisher's own process holds now
  * @last_publish_ns: CLOCK_MONOTONIC of the newest frame, 0 before the first

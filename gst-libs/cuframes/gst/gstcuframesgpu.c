@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A GPU as an element uses it: its GstCudaContext, the core's view of it, and a stream. The elements know no more of CUDA than the calls of
+ * this file. */
+#include "gstcuframesgpu.h"
+
+#include <errno.h>
+
+#include "cuframes-arena-cuda.h"
+#include "gstcudavmmallocator-private.h"
+#include "gstcuframescompat.h"
+#include "gstcuframescudapool.h"
+
+/* How long the CPU waits for a fence where downstream carries no stream. */
+#define FENCE_NS (2 * GST_SECOND)
+
+struct _GstCuframesGpu
+{
+  gatomicrefcount references;
+  GstCudaVmmAllocator *allocator;
+  GstCudaStream *stream;
+};
+
+gboolean
+gst_cuframes_gpu_is_built (void)
+{
+  return TRUE;
+}
+
+gboolean
+gst_cuframes_gpu_caps_are_gpu (const GstCaps * caps)
+{
+  return caps != NULL && gst_caps_get_size (caps) > 0
+      && gst_caps_features_contains (gst_caps_get_features (caps, 0), GST_CAPS_FEATURE_MEMORY_CUDA_MEMORY);
+}
+
+void
+gst_cuframes_gpu_set_context (GstElement * element, GstContext * context, gint device_id, GstObject ** cuda_context)
+{
+  gst_cuda_handle_set_context (element, context, device_id, (GstCudaContext **) cuda_context);
+}
+
+gboolean
+gst_cuframes_gpu_answer_query (GstElement * element, GstQuery * query, GstObject * cuda_context)
+{
+  return GST_QUERY_TYPE (query) == GST_QUERY_CONTEXT && gst_cuda_handle_context_query (element, query, (GstCudaContext *) cuda_context);
+}
+
+/* (nullable) (transfer full): on failure text says what is missing. cuda_context is the element's, set by its neighbours or here. */
+GstCuframesGpu *
+gst_cuframes_gpu_new (GstElement * element, gint device_id, GstObject ** cuda_context, gchar ** text)
+{
+  GstCuframesGpu *self;
+  GstAllocator *allocator;
+  GError *error = NULL;
+
+  if (!gst_cuda_load_library ()) {
+    *text = g_strdup ("CUDA cannot be used: libcuda.so.1 was not found or is too old: install the NVIDIA driver, or use host memory "
+        "(cudadownload before the sink)");
+    return NULL;
+  }
+  if (!gst_cuda_ensure_element_context (element, device_id, (GstCudaContext **) cuda_context)) {
+    *text = g_strdup_printf ("CUDA cannot be used on device %d: the driver gave no context; see that a GPU is there (nvidia-smi) and "
+        "that this process may use it", device_id);
+    return NULL;
+  }
+  allocator = gst_cuda_vmm_allocator_new ((GstCudaContext *) *cuda_context, &error);
+  if (allocator == NULL) {
+    *text = g_strdup (error->message);
+    g_clear_error (&error);
+    return NULL;
+  }
+  self = g_new0 (GstCuframesGpu, 1);
+  g_atomic_ref_count_init (&self->references);
+  self->allocator = GST_CUDA_VMM_ALLOCATOR (allocator);
+  self->stream = gst_cuframes_compat_stream_new ((GstCudaContext *) *cuda_context);
+  return self;
+}
+
+GstCuframesGpu *
+gst_cuframes_gpu_ref (GstCuframesGpu * self)
+{
+  g_atomic_ref_count_inc (&self->references);
+  return self;
+}
+
+static gpointer
+free_gpu (gpointer data)
+{
+  GstCuframesGpu *self = data;
+
+  gst_cuframes_compat_stream_unref (self->stream);
+  gst_object_unref (self->allocator);
+  g_free (self);
+  return NULL;
+}
+
+/* The last reference may go in a thread of the driver, where CUDA may not be called, and with it the context. */
+void
+gst_cuframes_gpu_unref (GstCuframesGpu * self)
+{
+  if (g_atomic_ref_count_dec (&self->references))
+    cuframes_cuda_run_outside_callbacks (free_gpu, self);
+}
+
+GstBufferPool *
+gst_cuframes_gpu_make_pool (GstCuframesGpu * self, guint slots)
+{
+  return gst_cuframes_cuda_pool_new (self->allocator, slots);
+}
+
+void
+gst_cuframes_gpu_set_error_func (GstBufferPool * pool, GstCuframesPoolErrorFunction func, gpointer user_data, GDestroyNotify notify)
+{
+  gst_cuframes_cuda_pool_set_error_func (pool, func, user_data, notify);
+}
+
+CuframesRing *
+gst_cuframes_gpu_peek_ring (GstBufferPool * pool)
+{
+  return gst_cuframes_cuda_pool_peek_ring (pool);
+}
+
+/* (nullable) (transfer full): memory to copy a picture into; the slot is consumed. */
+GstMemory *
+gst_cuframes_gpu_wrap_slot (GstCuframesGpu * self, GstCuframesSlot * slot, const GstVideoInfo * info, GstVideoInfo * laid_out)
+{
+  CuframesArena *arena = cuframes_ring_peek_arena (slot->ring);
+  GstMemory *memory;
+
+  if (!gst_cuda_vmm_allocator_lay_out (self->allocator, info, laid_out)
+      || GST_VIDEO_INFO_SIZE (laid_out) > cuframes_ring_get_slot_bytes (slot->ring)) {
+    gst_cuframes_slot_free (slot);
+    return NULL;
+  }
+  memory = gst_cuda_vmm_allocator_wrap (self->allocator, 0, laid_out, self->stream, arena,
+      cuframes_ring_get_slot_address (slot->ring, slot->index) - cuframes_arena_get_address (arena), slot, gst_cuframes_slot_free);
+  gst_cuframes_slot_attach (slot, memory);
+  return memory;
+}
+
+static gboolean
+queue_plane (const GstVideoFrame * from, const GstVideoFrame * to, guint plane, gboolean from_gpu, CUstream stream)
+{
+  CUDA_MEMCPY2D copy = { 0 };
+  gint components[GST_VIDEO_MAX_COMPONENTS];
+
+  gst_video_format_info_component (from->info.finfo, plane, components);
+  copy.srcMemoryType = from_gpu ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+  copy.srcDevice = from_gpu ? (CUdeviceptr) (guintptr) GST_VIDEO_FRAME_PLANE_DATA (from, plane) : 0;
+  copy.srcHost = GST_VIDEO_FRAME_PLANE_DATA (from, plane);
+  copy.srcPitch = GST_VIDEO_FRAME_PLANE_STRIDE (from, plane);
+  copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+  copy.dstDevice = (CUdeviceptr) (guintptr) GST_VIDEO_FRAME_PLANE_DATA (to, plane);
+  copy.dstPitch = GST_VIDEO_FRAME_PLANE_STRIDE (to, plane);
+  copy.WidthInBytes = GST_VIDEO_FRAME_COMP_WIDTH (from, components[0]) * GST_VIDEO_FRAME_COMP_PSTRIDE (from, components[0]);
+  copy.Height = GST_VIDEO_FRAME_COMP_HEIGHT (from, components[0]);
+  return CuMemcpy2DAsync (&copy, stream) == CUDA_SUCCESS;
+}
+
+/* Queues the picture's copy on the target's stream. A source in GPU memory is complete before; one that is written on another stream is
+ * waited for. The source may be freed once the copy is done, so that is waited for too. */
+gboolean
+gst_cuframes_gpu_copy (GstCuframesGpu * self, const GstVideoInfo * info, GstBuffer * from, GstBuffer * to)
+{
+  const gboolean from_gpu = gst_is_cuda_memory (gst_buffer_peek_memory (from, 0));
+  CUstream stream = gst_cuframes_compat_stream_get_handle (self->stream);
+  GstVideoFrame source, target;
+  gboolean copied = FALSE;
+
+  if (from_gpu)
+    gst_cuframes_compat_memory_sync (gst_buffer_peek_memory (from, 0));
+  if (!gst_video_frame_map (&source, info, from, (GstMapFlags) (GST_MAP_READ | (from_gpu ? GST_MAP_CUDA : 0))))
+    return FALSE;
+  if (gst_video_frame_map (&target, info, to, (GstMapFlags) (GST_MAP_WRITE | GST_MAP_CUDA))) {
+    if (gst_cuda_context_push (gst_cuda_vmm_allocator_peek_context (self->allocator))) {
+      copied = TRUE;
+      for (guint plane = 0; plane < GST_VIDEO_FRAME_N_PLANES (&source); plane++)
+        copied = copied && queue_plane (&source, &target, plane, from_gpu, stream);
+      copied = CuStreamSynchronize (stream) == CUDA_SUCCESS && copied;
+      gst_cuda_context_pop (NULL);
+    }
+    gst_video_frame_unmap (&target);
+  }
+  gst_video_frame_unmap (&source);
+  gst_cuframes_compat_memory_set_pending (gst_buffer_peek_memory (to, 0), FALSE);
+  return copied;
+}
+
+/* Before a slot is published: nothing orders the GPU's writes before the CPU's announcement but this. Either they are waited for here, or a
+ * write of the slot's fence word is queued behind them and the frame says so. value rises with every frame of the ring, from 1. */
+gboolean
+gst_cuframes_gpu_complete (GstMemory * memory, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info)
+{
+  GstCudaStream *stream;
+  guint64 fence;
+
+  if (!gst_cuframes_compat_memory_is_pending (memory))
+    return TRUE;
+  stream = gst_cuframes_compat_memory_get_stream (memory);
+  if (by_fence && stream != NULL) {
+    CuframesArena *arena = gst_cuda_vmm_memory_peek_arena (memory);
+    fence = cuframes_arena_cuda_fence (slot, value);
+    if (cuframes_arena_cuda_queue_write (arena, gst_cuframes_compat_stream_get_handle (stream), fence) == 0) {
+      info->flags |= CUFRAMES_FRAME_FENCED;
+      info->fence_value = fence;
+      return TRUE;
+    }
+  }
+  gst_cuframes_compat_memory_sync (memory);
+  return TRUE;
+}
+
+/* Lets a subscriber that is not connected take frames in GPU memory. */
+gint
+gst_cuframes_gpu_let_import (GstCuframesGpu * self, CuframesSubscriber * subscriber)
+{
+  CuframesCudaDevice *device = gst_cuda_vmm_allocator_peek_device (self->allocator);
+  guint8 uuids[16][CUFRAMES_UUID_BYTES];
+  const guint32 count = cuframes_cuda_device_get_mappable (device, uuids, G_N_ELEMENTS (uuids));
+
+  return cuframes_subscriber_set_import (subscriber, cuframes_arena_import_cuda, device,
+      1u << CUFRAMES_MEMORY_HOST | 1u << CUFRAMES_MEMORY_CUDA, uuids[0], MIN (count, G_N_ELEMENTS (uuids)));
+}
+
+/* The picture as this frame's own description lays it out. */
+static void
+lay_out_frame (const CuframesFrameInfo * info, const GstVideoInfo * caps_info, GstVideoInfo * laid_out)
+{
+  *laid_out = *caps_info;
+  for (guint i = 0; i < info->plane_count; i++) {
+    laid_out->offset[i] = info->plane_offset_bytes[i];
+    laid_out->stride[i] = info->plane_stride_bytes[i];
+  }
+  laid_out->size = info->size_bytes;
+}
+
+/* (nullable) (transfer full): read-only memory of a leased frame. owner is released when the GPU has finished with it; on failure it is
+ * released at once. */
+GstMemory *
+gst_cuframes_gpu_wrap_frame (GstCuframesGpu * self, CuframesFrame * frame, const GstVideoInfo * caps_info, gpointer owner, GDestroyNotify release)
+{
+  const CuframesFrameInfo *info = cuframes_frame_get_info (frame);
+  CuframesArena *arena = cuframes_frame_peek_arena (frame);
+  const gboolean fenced = (info->flags & CUFRAMES_FRAME_FENCED) != 0;
+  GstVideoInfo laid_out;
+  GstMemory *memory;
+  gboolean complete = TRUE, on_stream = FALSE;
+
+  lay_out_frame (info, caps_info, &laid_out);
+  if (fenced && self->stream != NULL)
+    on_stream = cuframes_arena_cuda_queue_wait (arena, gst_cuframes_compat_stream_get_handle (self->stream), info->fence_value) == 0;
+  if (fenced && !on_stream)
+    complete = cuframes_arena_cuda_wait_host (arena, info->fence_value, FENCE_NS) == 0;
+  if (!complete) {
+    release (owner);
+    return NULL;
+  }
+  memory = gst_cuda_vmm_allocator_wrap (self->allocator, GST_MEMORY_FLAG_READONLY, &laid_out, self->stream, arena,
+      cuframes_frame_get_offset (frame), owner, release);
+  gst_cuframes_compat_memory_set_pending (memory, on_stream);
+  return memory;
+}
+
+/* The publisher of the arena has died: whoever waits for a frame of it that will never be complete waits no longer. */
+void
+gst_cuframes_gpu_release_waiters (CuframesArena * arena)
+{
+  if (cuframes_arena_get_kind (arena) == CUFRAMES_MEMORY_CUDA)
+    cuframes_arena_cuda_release_waiters (arena);
+}
+
+/* (transfer full): what the driver said last. */
+gchar *
+gst_cuframes_gpu_explain (GstCuframesGpu * self)
+{
+  gchar text[CUFRAMES_TEXT_BYTES] = "";
+
+  cuframes_cuda_device_get_text (gst_cuda_vmm_allocator_peek_device (self->allocator), text, sizeof text);
+  return g_strdup (text);
+}

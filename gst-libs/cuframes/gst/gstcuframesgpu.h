@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <gst/video/video.h>
+
+#include "gstcuframespool.h"
+#include "gstcuframesslot.h"
+
+G_BEGIN_DECLS
+
+/* A GPU as an element uses it. Where libgstcuda was not found when building, gstcuframesgpu-absent.c stands in and every GPU is absent.
+ * Reference-counted; private to the library and the plugin. */
+typedef struct _GstCuframesGpu GstCuframesGpu;
+
+gboolean         gst_cuframes_gpu_is_built        (void);
+
+gboolean         gst_cuframes_gpu_caps_are_gpu    (const GstCaps * caps);
+
+void             gst_cuframes_gpu_set_context     (GstElement * element,
+                                                   GstContext * context,
+                                                   gint device_id,
+                                                   GstObject ** cuda_context);
+
+gboolean         gst_cuframes_gpu_answer_query    (GstElement * element,
+                                                   GstQuery * query,
+                                                   GstObject * cuda_context);
+
+GstCuframesGpu * gst_cuframes_gpu_new             (GstElement * element,
+                                                   gint device_id,
+                                                   GstObject ** cuda_context,
+                                                   gchar ** text);
+
+GstCuframesGpu * gst_cuframes_gpu_ref             (GstCuframesGpu * self);
+
+void             gst_cuframes_gpu_unref           (GstCuframesGpu * self);
+
+/* Publishing */
+GstBufferPool *  gst_cuframes_gpu_make_pool       (GstCuframesGpu * self,
+                                                   guint slots);
+
+void             gst_cuframes_gpu_set_error_func  (GstBufferPool * pool,
+                                                   GstCuframesPoolErrorFunction func,
+                                                   gpointer user_data,
+                                                   GDestroyNotify notify);
+
+CuframesRing *   gst_cuframes_gpu_peek_ring       (GstBufferPool * pool);
+
+GstMemory *      gst_cuframes_gpu_wrap_slot       (GstCuframesGpu * self,
+                                                   GstCuframesSlot * slot,
+                                                   const GstVideoInfo * info,
+                                                   GstVideoInfo * laid_out);
+
+gboolean         gst_cuframes_gpu_copy            (GstCuframesGpu * self,
+                                                   const GstVideoInfo * info,
+                                                   GstBuffer * from,
+                                                   GstBuffer * to);
+
+gboolean         gst_cuframes_gpu_complete        (GstMemory * memory,
+                                                   gboolean by_fence,
+                                                   guint32 slot,
+                                                   guint64 value,
+                                                   CuframesFrameInfo * info);
+
+/* Subscribing */
+gint             gst_cuframes_gpu_let_import      (GstCuframesGpu * self,
+                                                   CuframesSubscriber * subscriber);
+
+GstMemory *      gst_cuframes_gpu_wrap_frame      (GstCuframesGpu * self,
+                                                   CuframesFrame * frame,
+                                                   const GstVideoInfo * info,
+                                                   gpointer owner,
+                                                   GDestroyNotify release);
+
+void             gst_cuframes_gpu_release_waiters (CuframesArena * arena);
+
+gchar *          gst_cuframes_gpu_explain         (GstCuframesGpu * self);
+
+G_END_DECLS
