@@ -28,6 +28,7 @@ struct _GstCuframesPublication
   GstVideoInfo info;
   GBytes *format;               /* the caps as rings carry them */
   CuframesRing *ring;           /* the current one */
+  gboolean ring_fits;           /* whether it has the current format */
   gboolean on_gpu;              /* whether its frames lie in GPU memory */
   GstBufferPool *own_pool;      /* that made it, if upstream's did not */
 };
@@ -75,6 +76,17 @@ gst_cuframes_publication_set_gpu (GstCuframesPublication * self, GstCuframesGpu 
   self->by_fence = by_fence;
 }
 
+static gboolean
+has_current_format (const GstCuframesPublication * self, const CuframesRing * ring)
+{
+  guint32 byte_count;
+  const void *bytes = cuframes_ring_peek_format (ring, &byte_count);
+  gsize size;
+  const void *format = g_bytes_get_data (self->format, &size);
+
+  return byte_count == size && memcmp (bytes, format, size) == 0;
+}
+
 gboolean
 gst_cuframes_publication_set_caps (GstCuframesPublication * self, GstCaps * caps, GError ** error)
 {
@@ -100,6 +112,7 @@ gst_cuframes_publication_set_caps (GstCuframesPublication * self, GstCaps * caps
   self->on_gpu = gst_cuframes_gpu_caps_are_gpu (caps);
   g_clear_pointer (&self->format, g_bytes_unref);
   self->format = format;
+  self->ring_fits = self->ring != NULL && has_current_format (self, self->ring);
   return TRUE;
 }
 
@@ -148,17 +161,6 @@ peek_ring (GstCuframesPublication * self)
   return self->on_gpu ? gst_cuframes_gpu_peek_ring (self->own_pool) : gst_cuframes_pool_peek_ring (self->own_pool);
 }
 
-static gboolean
-has_current_format (GstCuframesPublication * self, CuframesRing * ring)
-{
-  guint32 byte_count;
-  const void *bytes = cuframes_ring_peek_format (ring, &byte_count);
-  gsize size;
-  const void *format = g_bytes_get_data (self->format, &size);
-
-  return byte_count == size && memcmp (bytes, format, size) == 0;
-}
-
 /* Makes a ring that nobody has seen the current one. */
 static gboolean
 adopt_ring (GstCuframesPublication * self, CuframesRing * ring)
@@ -167,6 +169,7 @@ adopt_ring (GstCuframesPublication * self, CuframesRing * ring)
     return FALSE;
   cuframes_ring_unref (self->ring);
   self->ring = cuframes_ring_ref (ring);
+  self->ring_fits = TRUE;
   return TRUE;
 }
 
@@ -192,7 +195,7 @@ find_slot (GstCuframesPublication * self, GstBuffer * buffer)
   if (slot == NULL || memory->offset != 0 || !cuframes_ring_is_claimed (slot->ring, slot->index))
     return NULL;
   if (slot->ring == self->ring)
-    return has_current_format (self, self->ring) ? slot : NULL;
+    return self->ring_fits ? slot : NULL;
   if (cuframes_ring_get_generation (slot->ring) != 0 || !has_current_format (self, slot->ring) || !adopt_ring (self, slot->ring))
     return NULL;
   drop_own_pool (self);
@@ -292,7 +295,7 @@ publish_copy (GstCuframesPublication * self, GstBuffer * buffer, guint64 moment_
   GstBuffer *copy;
   gint r;
 
-  if ((self->ring == NULL || !has_current_format (self, self->ring)) && !make_own_ring (self))
+  if (!self->ring_fits && !make_own_ring (self))
     return -ENOMEM;
   slot = gst_cuframes_slot_claim (self->ring, 0, &r);
   if (slot == NULL) {

@@ -23,11 +23,11 @@
 #include <gst/video/video.h>
 
 #include "gstcuframeschannel.h"
-#include "gstcuframesclock.h"
 #include "gstcuframescodec.h"
 #include "gstcuframesenums.h"
 #include "gstcuframesframe.h"
 #include "gstcuframespublication.h"
+#include "gstcuframestiming.h"
 
 GST_DEBUG_CATEGORY_STATIC (gst_cuframes_sink_debug);
 #define GST_CAT_DEFAULT gst_cuframes_sink_debug
@@ -95,7 +95,7 @@ struct _GstCuframesSink
   /* Streaming thread */
   GstCuframesPublication *publication;
   GstCuframesGpu *gpu;          /* once caps ask for one */
-  GstCuframesClock clock;
+  GstCuframesTiming timing;
   GstClockTime told_latency;
   gboolean waited;
 
@@ -218,9 +218,8 @@ on_pool_error (gpointer user_data, const gchar * text)
 }
 
 static gboolean
-sink_start (GstBaseSink * sink)
+open_publisher (GstCuframesSink * self)
 {
-  GstCuframesSink *self = GST_CUFRAMES_SINK (sink);
   CuframesPublisher *publisher = NULL;
   gchar *text = NULL;
 
@@ -229,7 +228,7 @@ sink_start (GstBaseSink * sink)
     g_free (text);
     return FALSE;
   }
-  gst_cuframes_clock_init (&self->clock);
+  gst_cuframes_timing_clear (&self->timing);
   self->told_latency = GST_CLOCK_TIME_NONE;
   self->waited = FALSE;
   self->publication = gst_cuframes_publication_new (GST_ELEMENT (self), publisher, self->slots, on_pool_error);
@@ -239,10 +238,9 @@ sink_start (GstBaseSink * sink)
   return TRUE;
 }
 
-static gboolean
-sink_stop (GstBaseSink * sink)
+static void
+close_publisher (GstCuframesSink * self)
 {
-  GstCuframesSink *self = GST_CUFRAMES_SINK (sink);
   CuframesPublisher *publisher;
 
   GST_OBJECT_LOCK (self);
@@ -251,25 +249,46 @@ sink_stop (GstBaseSink * sink)
   g_clear_pointer (&self->publication, gst_cuframes_publication_free);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
   gst_clear_object (&self->cuda_context);
+  gst_cuframes_timing_clear (&self->timing);
   cuframes_publisher_free (publisher);
-  return TRUE;
+}
+
+/* The base class would add a message of its own to ours if this were its start(). */
+static GstStateChangeReturn
+sink_change_state (GstElement * element, GstStateChange transition)
+{
+  GstCuframesSink *self = GST_CUFRAMES_SINK (element);
+  GstStateChangeReturn result;
+
+  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !open_publisher (self))
+    return GST_STATE_CHANGE_FAILURE;
+  result = GST_ELEMENT_CLASS (gst_cuframes_sink_parent_class)->change_state (element, transition);
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY
+      || (transition == GST_STATE_CHANGE_READY_TO_PAUSED && result == GST_STATE_CHANGE_FAILURE))
+    close_publisher (self);
+  return result;
+}
+
+static void
+set_flushing (GstCuframesSink * self, gboolean flushing)
+{
+  GST_OBJECT_LOCK (self);
+  if (self->publisher != NULL)
+    cuframes_publisher_set_flushing (self->publisher, flushing);
+  GST_OBJECT_UNLOCK (self);
 }
 
 static gboolean
 sink_unlock (GstBaseSink * sink)
 {
-  GstCuframesSink *self = GST_CUFRAMES_SINK (sink);
-
-  cuframes_publisher_set_flushing (self->publisher, true);
+  set_flushing (GST_CUFRAMES_SINK (sink), TRUE);
   return TRUE;
 }
 
 static gboolean
 sink_unlock_stop (GstBaseSink * sink)
 {
-  GstCuframesSink *self = GST_CUFRAMES_SINK (sink);
-
-  cuframes_publisher_set_flushing (self->publisher, false);
+  set_flushing (GST_CUFRAMES_SINK (sink), FALSE);
   return TRUE;
 }
 
@@ -350,26 +369,6 @@ sink_set_context (GstElement * element, GstContext * context)
 
 /* Streaming */
 
-static void
-sample_clock (GstCuframesSink * self)
-{
-  GstClock *clock = gst_element_get_clock (GST_ELEMENT (self));
-  guint64 before, after;
-  GstClockTime now;
-
-  if (clock == NULL)
-    return;
-  gst_cuframes_clock_set_clock (&self->clock, gst_cuframes_clock_is_monotonic (clock));
-  gst_cuframes_clock_set_base_time (&self->clock, gst_element_get_base_time (GST_ELEMENT (self)));
-  if (gst_cuframes_clock_needs_samples (&self->clock)) {
-    before = g_get_monotonic_time () * GST_USECOND;
-    now = gst_clock_get_time (clock);
-    after = g_get_monotonic_time () * GST_USECOND;
-    gst_cuframes_clock_add_sample (&self->clock, before, now, after);
-  }
-  gst_object_unref (clock);
-}
-
 /* When the frame is due, on the clock that every process of the host shares. */
 static guint64
 find_moment (GstCuframesSink * self, GstBuffer * buffer)
@@ -380,10 +379,11 @@ find_moment (GstCuframesSink * self, GstBuffer * buffer)
 
   if (segment->format != GST_FORMAT_TIME || !GST_CLOCK_TIME_IS_VALID (GST_BUFFER_DTS_OR_PTS (buffer)))
     return CUFRAMES_NONE;
-  sample_clock (self);
+  if (!gst_cuframes_timing_follow (&self->timing, GST_ELEMENT (self)))
+    return CUFRAMES_NONE;
   sign = gst_segment_to_running_time_full (segment, GST_FORMAT_TIME,
       GST_BUFFER_PTS_IS_VALID (buffer) ? GST_BUFFER_PTS (buffer) : GST_BUFFER_DTS (buffer), &running_time);
-  return sign == 0 ? CUFRAMES_NONE : gst_cuframes_clock_to_monotonic_full (&self->clock, sign, running_time);
+  return sign == 0 ? CUFRAMES_NONE : gst_cuframes_clock_to_monotonic_full (&self->timing.clock, sign, running_time);
 }
 
 static void
@@ -731,8 +731,7 @@ gst_cuframes_sink_class_init (GstCuframesSinkClass * klass)
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_OVERFLOW, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_GPU_SYNC, 0);
   element_class->set_context = sink_set_context;
-  sink_class->start = sink_start;
-  sink_class->stop = sink_stop;
+  element_class->change_state = sink_change_state;
   sink_class->unlock = sink_unlock;
   sink_class->unlock_stop = sink_unlock_stop;
   sink_class->set_caps = sink_set_caps;

@@ -22,9 +22,9 @@
 #include <errno.h>
 
 #include "gstcuframeschannel.h"
-#include "gstcuframesclock.h"
 #include "gstcuframescodec.h"
 #include "gstcuframessubscription.h"
+#include "gstcuframestiming.h"
 
 GST_DEBUG_CATEGORY_STATIC (gst_cuframes_src_debug);
 #define GST_CAT_DEFAULT gst_cuframes_src_debug
@@ -77,7 +77,7 @@ struct _GstCuframesSrc
   gchar *path;
   GstCuframesSubscription *subscription;
   GstCuframesGpu *gpu;          /* once a publisher's frames ask for one */
-  GstCuframesClock clock;
+  GstCuframesTiming timing;
   gboolean was_connected;
   gboolean discont;
 };
@@ -93,9 +93,8 @@ GST_ELEMENT_REGISTER_DEFINE (cuframessrc, "cuframessrc", GST_RANK_NONE, GST_TYPE
 /* Opening and closing */
 
 static gboolean
-src_start (GstBaseSrc * src)
+open_subscriber (GstCuframesSrc * self)
 {
-  GstCuframesSrc *self = GST_CUFRAMES_SRC (src);
   CuframesSubscriberConfig config = {
     .delivery = self->delivery,.start = self->start,.max_leases = self->max_leases,.spin_ns = self->spin_us * G_GUINT64_CONSTANT (1000),
     .lossless = self->delivery == CUFRAMES_DELIVERY_FIFO,
@@ -116,7 +115,7 @@ src_start (GstBaseSrc * src)
     g_clear_pointer (&self->path, g_free);
     return FALSE;
   }
-  gst_cuframes_clock_init (&self->clock);
+  gst_cuframes_timing_clear (&self->timing);
   self->subscription = gst_cuframes_subscription_new (GST_ELEMENT (self), self->io_mode);
   self->was_connected = FALSE;
   self->discont = TRUE;
@@ -127,10 +126,9 @@ src_start (GstBaseSrc * src)
   return TRUE;
 }
 
-static gboolean
-src_stop (GstBaseSrc * src)
+static void
+close_subscriber (GstCuframesSrc * self)
 {
-  GstCuframesSrc *self = GST_CUFRAMES_SRC (src);
   CuframesSubscriber *subscriber;
 
   GST_OBJECT_LOCK (self);
@@ -140,27 +138,49 @@ src_stop (GstBaseSrc * src)
   g_clear_pointer (&self->subscription, gst_cuframes_subscription_unref);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
   gst_clear_object (&self->cuda_context);
+  gst_cuframes_timing_clear (&self->timing);
   g_clear_pointer (&self->path, g_free);
-  return TRUE;
+}
+
+/* The base class would add a message of its own to ours if this were its start(). */
+static GstStateChangeReturn
+src_change_state (GstElement * element, GstStateChange transition)
+{
+  GstCuframesSrc *self = GST_CUFRAMES_SRC (element);
+  GstStateChangeReturn result;
+
+  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !open_subscriber (self))
+    return GST_STATE_CHANGE_FAILURE;
+  result = GST_ELEMENT_CLASS (gst_cuframes_src_parent_class)->change_state (element, transition);
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY
+      || (transition == GST_STATE_CHANGE_READY_TO_PAUSED && result == GST_STATE_CHANGE_FAILURE))
+    close_subscriber (self);
+  return result;
+}
+
+/* The base class asks for this in every state when the application sends a flush or EOS event. */
+static void
+set_flushing (GstCuframesSrc * self, gboolean flushing)
+{
+  GST_OBJECT_LOCK (self);
+  if (self->subscriber != NULL) {
+    cuframes_subscriber_cancel (self->subscriber, flushing);
+    gst_cuframes_subscription_set_flushing (self->subscription, flushing);
+  }
+  GST_OBJECT_UNLOCK (self);
 }
 
 static gboolean
 src_unlock (GstBaseSrc * src)
 {
-  GstCuframesSrc *self = GST_CUFRAMES_SRC (src);
-
-  cuframes_subscriber_cancel (self->subscriber, true);
-  gst_cuframes_subscription_set_flushing (self->subscription, TRUE);
+  set_flushing (GST_CUFRAMES_SRC (src), TRUE);
   return TRUE;
 }
 
 static gboolean
 src_unlock_stop (GstBaseSrc * src)
 {
-  GstCuframesSrc *self = GST_CUFRAMES_SRC (src);
-
-  cuframes_subscriber_cancel (self->subscriber, false);
-  gst_cuframes_subscription_set_flushing (self->subscription, FALSE);
+  set_flushing (GST_CUFRAMES_SRC (src), FALSE);
   return TRUE;
 }
 
@@ -334,28 +354,25 @@ take_latency (GstCuframesSrc * self, const CuframesItem * item)
     gst_element_post_message (GST_ELEMENT (self), gst_message_new_latency (GST_OBJECT (self)));
 }
 
-/* Running time here for a moment on the clock that every process of the host shares. */
-static GstClockTime
-running_time_of (GstCuframesSrc * self, guint64 moment_ns)
+/* The base class sends a segment with the buffer that follows it: later than the events in between, which are its own. So it is left to
+ * the base class only as long as none was sent. */
+static void
+take_segment (GstCuframesSrc * self, GstEvent * event)
 {
-  GstClock *clock = gst_element_get_clock (GST_ELEMENT (self));
-  guint64 before, after;
-  GstClockTime now;
+  GstBaseSrc *src = GST_BASE_SRC (self);
+  GstEvent *sent = gst_pad_get_sticky_event (GST_BASE_SRC_PAD (src), GST_EVENT_SEGMENT, 0);
+  const GstSegment *segment;
 
-  if (clock == NULL || moment_ns == CUFRAMES_NONE) {
-    g_clear_pointer (&clock, gst_object_unref);
-    return GST_CLOCK_TIME_NONE;
+  gst_event_parse_segment (event, &segment);
+  if (sent == NULL || segment->format != src->segment.format) {
+    gst_base_src_new_segment (src, segment);
+  } else {
+    GST_OBJECT_LOCK (src);
+    gst_segment_copy_into (segment, &src->segment);
+    GST_OBJECT_UNLOCK (src);
+    gst_pad_push_event (GST_BASE_SRC_PAD (src), gst_event_ref (event));
   }
-  gst_cuframes_clock_set_clock (&self->clock, gst_cuframes_clock_is_monotonic (clock));
-  gst_cuframes_clock_set_base_time (&self->clock, gst_element_get_base_time (GST_ELEMENT (self)));
-  if (gst_cuframes_clock_needs_samples (&self->clock)) {
-    before = g_get_monotonic_time () * GST_USECOND;
-    now = gst_clock_get_time (clock);
-    after = g_get_monotonic_time () * GST_USECOND;
-    gst_cuframes_clock_add_sample (&self->clock, before, now, after);
-  }
-  gst_object_unref (clock);
-  return gst_cuframes_clock_to_running_time (&self->clock, moment_ns);
+  gst_clear_event (&sent);
 }
 
 /* A gap has no moment of its own: it follows the frames around it, and so it is passed on with the publisher's time stamps only. */
@@ -364,7 +381,6 @@ take_gst_event (GstCuframesSrc * self, const CuframesItem * item)
 {
   GError *error = NULL;
   GstEvent *event = gst_cuframes_codec_event_from_bytes (item->bytes, item->byte_count, &error);
-  const GstSegment *segment;
 
   if (event == NULL) {
     GST_WARNING_OBJECT (self, "an event is left out: %s", error->message);
@@ -375,9 +391,8 @@ take_gst_event (GstCuframesSrc * self, const CuframesItem * item)
     case GST_EVENT_STREAM_START:       /* this element is a stream of its own */
       break;
     case GST_EVENT_SEGMENT:
-      gst_event_parse_segment (event, &segment);
       if (self->timestamps == GST_CUFRAMES_TIMESTAMPS_ORIGINAL)
-        gst_base_src_new_segment (GST_BASE_SRC (self), segment);
+        take_segment (self, event);
       break;
     case GST_EVENT_GAP:
       if (self->timestamps == GST_CUFRAMES_TIMESTAMPS_ORIGINAL)
@@ -407,15 +422,17 @@ take_event (GstCuframesSrc * self, const CuframesItem * item)
   }
 }
 
-/* The publisher's decoding time stamp keeps its distance from the presentation's. */
+/* The moment on the clock that every process of the host shares becomes running time here. The publisher's decoding time stamp keeps its
+ * distance from the presentation's. */
 static void
 stamp (GstCuframesSrc * self, GstBuffer * buffer, guint64 moment_ns)
 {
-  const GstClockTime running_time = running_time_of (self, moment_ns), pts = GST_BUFFER_PTS (buffer), dts = GST_BUFFER_DTS (buffer);
+  const GstClockTime pts = GST_BUFFER_PTS (buffer), dts = GST_BUFFER_DTS (buffer);
+  GstClockTime running_time = GST_CLOCK_TIME_NONE;
   GstClockTimeDiff distance;
 
-  if (self->timestamps == GST_CUFRAMES_TIMESTAMPS_ORIGINAL)
-    return;
+  if (moment_ns != CUFRAMES_NONE && gst_cuframes_timing_follow (&self->timing, GST_ELEMENT (self)))
+    running_time = gst_cuframes_clock_to_running_time (&self->timing.clock, moment_ns);
   GST_BUFFER_DTS (buffer) = GST_CLOCK_TIME_NONE;
   GST_BUFFER_PTS (buffer) = running_time;
   if (!GST_CLOCK_TIME_IS_VALID (dts) || !GST_CLOCK_TIME_IS_VALID (running_time))
@@ -434,12 +451,15 @@ static GstFlowReturn
 take_frame (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffer)
 {
   const guint64 moment_ns = item->info->moment_ns;
-  CuframesSubscriberCounters counters;
   gboolean copied = FALSE;
   GError *error = NULL;
 
-  cuframes_subscriber_get_counters (self->subscriber, &counters);
-  *buffer = gst_cuframes_subscription_wrap (self->subscription, item->frame, counters.max_leases, &copied, &error);
+  *buffer = gst_cuframes_subscription_wrap (self->subscription, item->frame, &copied, &error);
+  if (*buffer == NULL && error == NULL) {
+    GST_WARNING_OBJECT (self, "a frame was never completed and is left out");
+    self->discont = TRUE;
+    return GST_FLOW_OK;
+  }
   if (*buffer == NULL) {
     GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("%s", error->message), (NULL));
     g_clear_error (&error);
@@ -447,7 +467,8 @@ take_frame (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffe
   }
   if (copied)
     cuframes_subscriber_count_copy (self->subscriber);
-  stamp (self, *buffer, moment_ns);
+  if (self->timestamps == GST_CUFRAMES_TIMESTAMPS_SYNCHRONISED)
+    stamp (self, *buffer, moment_ns);
   if (self->discont || item->missed > 0)
     GST_BUFFER_FLAG_SET (*buffer, GST_BUFFER_FLAG_DISCONT);
   self->discont = FALSE;
@@ -457,10 +478,14 @@ take_frame (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffe
 static GstFlowReturn
 take_item (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffer)
 {
+  CuframesSubscriberCounters counters;
+
   switch (item->kind) {
     case CUFRAMES_ITEM_CONNECTED:
       GST_INFO_OBJECT (self, "joined %s", self->path);
       self->was_connected = TRUE;
+      cuframes_subscriber_get_counters (self->subscriber, &counters);
+      gst_cuframes_subscription_begin (self->subscription, counters.max_leases);
       return GST_FLOW_OK;
     case CUFRAMES_ITEM_FORMAT:
       return take_format (self, item);
@@ -489,11 +514,11 @@ static GstFlowReturn
 src_create (GstPushSrc * src, GstBuffer ** buffer)
 {
   GstCuframesSrc *self = GST_CUFRAMES_SRC (src);
-  CuframesSubscriberCounters counters;
   GstFlowReturn flow = GST_FLOW_OK;
   CuframesItem item;
 
   *buffer = NULL;
+  gst_cuframes_subscription_prepare (self->subscription);
   while (flow == GST_FLOW_OK && *buffer == NULL) {
     const gint r = cuframes_subscriber_next (self->subscriber, CUFRAMES_NONE, &item);
     switch (r) {
@@ -507,8 +532,7 @@ src_create (GstPushSrc * src, GstBuffer ** buffer)
         flow = GST_FLOW_FLUSHING;
         break;
       case CUFRAMES_E_HELD:
-        cuframes_subscriber_get_counters (self->subscriber, &counters);
-        flow = gst_cuframes_subscription_wait (self->subscription, counters.max_leases) ? GST_FLOW_OK : GST_FLOW_FLUSHING;
+        flow = gst_cuframes_subscription_wait (self->subscription) ? GST_FLOW_OK : GST_FLOW_FLUSHING;
         break;
       case -ENODEV:
         flow = fail_map (self);
@@ -694,8 +718,7 @@ gst_cuframes_src_class_init (GstCuframesSrcClass * klass)
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_IO_MODE, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_TIMESTAMPS, 0);
   element_class->set_context = src_set_context;
-  src_class->start = src_start;
-  src_class->stop = src_stop;
+  element_class->change_state = src_change_state;
   src_class->unlock = src_unlock;
   src_class->unlock_stop = src_unlock_stop;
   src_class->negotiate = src_negotiate;
@@ -720,4 +743,6 @@ gst_cuframes_src_init (GstCuframesSrc * self)
   gst_base_src_set_live (src, TRUE);
   gst_base_src_set_format (src, GST_FORMAT_TIME);
   gst_base_src_set_do_timestamp (src, FALSE);
+  /* The end of the publisher's segment is not the end of its stream. */
+  gst_base_src_set_automatic_eos (src, FALSE);
 }

@@ -17,10 +17,17 @@ struct _GstCuframesSubscription
   CuframesArena *arena;         /* of the newest frame */
   GstCaps *caps;
   GstVideoInfo info;
+  CuframesFrameInfo layout;     /* of the newest frame, if it was found sound */
+  guint max_leases;
+
+  /* Made before the streaming thread sleeps, so that it has less to do, all of it cold, when a frame wakes it. */
+  GstBuffer *spare;             /* laid out like the newest frame; in host memory with a memory that is still to be pointed at one */
+  gpointer spare_held;
 
   GMutex lock;                  /* guards what follows */
   GCond given_back;
   guint held;
+  gboolean waiting;
   gboolean flushing;
 };
 
@@ -50,6 +57,8 @@ gst_cuframes_subscription_unref (GstCuframesSubscription * self)
 {
   if (!g_atomic_ref_count_dec (&self->references))
     return;
+  gst_clear_buffer (&self->spare);
+  g_free (self->spare_held);
   gst_clear_object (&self->allocator);
   self->arena = cuframes_arena_unref (self->arena);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
@@ -57,6 +66,13 @@ gst_cuframes_subscription_unref (GstCuframesSubscription * self)
   g_mutex_clear (&self->lock);
   g_cond_clear (&self->given_back);
   g_free (self);
+}
+
+/* A connection begins, which allows so many frames to be held. */
+void
+gst_cuframes_subscription_begin (GstCuframesSubscription * self, guint max_leases)
+{
+  self->max_leases = max_leases;
 }
 
 /* Before frames in GPU memory are wrapped. A reference is taken. */
@@ -74,6 +90,8 @@ gst_cuframes_subscription_end (GstCuframesSubscription * self)
   if (self->arena != NULL)
     gst_cuframes_gpu_release_waiters (self->arena);
   self->arena = cuframes_arena_unref (self->arena);
+  self->layout.plane_count = 0;
+  gst_clear_buffer (&self->spare);
 }
 
 /* (nullable) (transfer none): the caps of the frames to come. */
@@ -93,6 +111,8 @@ gst_cuframes_subscription_set_format (GstCuframesSubscription * self, gconstpoin
   }
   gst_caps_take (&self->caps, caps);
   self->info = info;
+  memset (&self->layout, 0, sizeof self->layout);
+  gst_clear_buffer (&self->spare);
   return self->caps;
 }
 
@@ -105,7 +125,8 @@ give_back (gpointer data)
   cuframes_frame_unref (held->frame);
   g_mutex_lock (&self->lock);
   self->held--;
-  g_cond_signal (&self->given_back);
+  if (self->waiting)
+    g_cond_signal (&self->given_back);
   g_mutex_unlock (&self->lock);
   gst_cuframes_subscription_unref (self);
   g_free (held);
@@ -120,11 +141,10 @@ remember_arena (GstCuframesSubscription * self, CuframesArena * arena)
   self->arena = cuframes_arena_ref (arena);
 }
 
-/* (nullable): the frame is consumed, also on failure. */
-static GstMemory *
-wrap_in_place (GstCuframesSubscription * self, CuframesFrame * frame)
+static HeldFrame *
+hold (GstCuframesSubscription * self, CuframesFrame * frame)
 {
-  HeldFrame *held = g_new (HeldFrame, 1);
+  HeldFrame *held = self->spare_held != NULL ? g_steal_pointer (&self->spare_held) : g_new (HeldFrame, 1);
 
   held->subscription = self;
   held->frame = frame;
@@ -132,80 +152,128 @@ wrap_in_place (GstCuframesSubscription * self, CuframesFrame * frame)
   g_mutex_lock (&self->lock);
   self->held++;
   g_mutex_unlock (&self->lock);
-  remember_arena (self, cuframes_frame_peek_arena (frame));
-  if (cuframes_arena_get_kind (cuframes_frame_peek_arena (frame)) == CUFRAMES_MEMORY_CUDA)
-    return gst_cuframes_gpu_wrap_frame (self->gpu, frame, &self->info, held, give_back);
-  return gst_cuframes_host_allocator_wrap (GST_CUFRAMES_HOST_ALLOCATOR (self->allocator), GST_MEMORY_FLAG_READONLY,
-      cuframes_frame_peek_arena (frame), cuframes_frame_get_offset (frame), cuframes_frame_get_info (frame)->size_bytes, held, give_back);
+  return held;
+}
+
+/* Makes ready what the next frame will need, if it is like the last. Streaming thread. */
+void
+gst_cuframes_subscription_prepare (GstCuframesSubscription * self)
+{
+  if (self->spare_held == NULL)
+    self->spare_held = g_new (HeldFrame, 1);
+  if (self->spare != NULL || self->layout.plane_count == 0)
+    return;
+  self->spare = gst_buffer_new ();
+  gst_cuframes_frame_add_layout (&self->layout, &self->info, self->spare);
+  if (cuframes_arena_get_kind (self->arena) == CUFRAMES_MEMORY_HOST)
+    gst_buffer_append_memory (self->spare, gst_cuframes_host_allocator_wrap (GST_CUFRAMES_HOST_ALLOCATOR (self->allocator),
+            GST_MEMORY_FLAG_READONLY, self->arena, 0, self->layout.size_bytes, NULL, give_back));
+}
+
+/* (nullable): a buffer that is the frame, laid out; the frame is consumed, also on failure. */
+static GstBuffer *
+wrap_in_place (GstCuframesSubscription * self, CuframesFrame * frame)
+{
+  const CuframesFrameInfo *info = cuframes_frame_get_info (frame);
+  CuframesArena *arena = cuframes_frame_peek_arena (frame);
+  const gboolean on_gpu = cuframes_arena_get_kind (arena) == CUFRAMES_MEMORY_CUDA;
+  GstMemory *memory;
+
+  if (self->spare == NULL || !gst_cuframes_frame_layout_is (info, &self->layout)) {
+    gst_clear_buffer (&self->spare);
+    self->layout = *info;
+    remember_arena (self, arena);
+    gst_cuframes_subscription_prepare (self);
+  }
+  if (on_gpu) {
+    memory = gst_cuframes_gpu_wrap_frame (self->gpu, frame, &self->info, hold (self, frame), give_back);
+    if (memory == NULL)
+      return NULL;
+    gst_buffer_append_memory (self->spare, memory);
+  } else
+    gst_cuframes_host_memory_retarget (gst_buffer_peek_memory (self->spare, 0), arena, cuframes_frame_get_offset (frame), info->size_bytes,
+        hold (self, frame));
+  return g_steal_pointer (&self->spare);
 }
 
 /* Whether the frame must be copied so that the next one can still be taken. */
 static gboolean
-must_copy (GstCuframesSubscription * self, guint max_leases)
+must_copy (GstCuframesSubscription * self)
 {
   gboolean copy;
 
   if (self->io_mode != GST_CUFRAMES_IO_MODE_AUTO)
     return self->io_mode == GST_CUFRAMES_IO_MODE_COPY;
   g_mutex_lock (&self->lock);
-  copy = self->held + 1 >= max_leases;
+  copy = self->held + 1 >= self->max_leases;
   g_mutex_unlock (&self->lock);
   return copy;
 }
 
-static GstMemory *
-copy_memory (GstMemory * memory)
+/* The same buffer with memory of its own; FALSE if there is none. */
+static gboolean
+copy_memory (GstBuffer * buffer)
 {
-  GstMemory *copy = gst_memory_copy (memory, 0, -1);
+  GstMemory *copy = gst_memory_copy (gst_buffer_peek_memory (buffer, 0), 0, -1);
 
-  gst_memory_unref (memory);
-  return copy;
+  if (copy != NULL)
+    gst_buffer_replace_memory (buffer, 0, copy);
+  return copy != NULL;
 }
 
-/* The frame is consumed, also on failure. (nullable) (transfer full): its buffer, with time stamps as the publisher gave them. */
-GstBuffer *
-gst_cuframes_subscription_wrap (GstCuframesSubscription * self, CuframesFrame * frame, guint max_leases, gboolean * copied, GError ** error)
+static void
+read_metas (GstCuframesSubscription * self, CuframesFrame * frame, GstBuffer * buffer)
 {
   const CuframesFrameInfo *info = cuframes_frame_get_info (frame);
-  const gboolean copy = must_copy (self, max_leases);
-  GstBuffer *buffer;
-  GstMemory *memory;
+  GError *error = NULL;
   guint skipped = 0;
 
-  if (self->caps == NULL || !gst_cuframes_frame_layout_fits (info, &self->info)) {
+  if (gst_cuframes_codec_metas_from_bytes (buffer, cuframes_frame_get_metas (frame), info->meta_bytes, &skipped, &error))
+    return;
+  GST_WARNING_OBJECT (self->element, "metas of frame %" G_GUINT64_FORMAT " are left out: %s", info->sequence, error->message);
+  g_clear_error (&error);
+}
+
+/* The frame is consumed, also on failure. (nullable) (transfer full): its buffer, with time stamps as the publisher gave them. NULL without an
+ * error is a frame that its publisher never completed. */
+GstBuffer *
+gst_cuframes_subscription_wrap (GstCuframesSubscription * self, CuframesFrame * frame, gboolean * copied, GError ** error)
+{
+  const CuframesFrameInfo *info = cuframes_frame_get_info (frame);
+  GstBuffer *buffer;
+
+  if (self->caps == NULL || (!gst_cuframes_frame_layout_is (info, &self->layout) && !gst_cuframes_frame_layout_fits (info, &self->info))) {
     g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "The publisher sent a frame that does not fit its own format");
     cuframes_frame_unref (frame);
     return NULL;
   }
-  buffer = gst_buffer_new ();
-  gst_cuframes_frame_apply (info, &self->info, buffer);
-  if (info->meta_bytes > 0
-      && !gst_cuframes_codec_metas_from_bytes (buffer, cuframes_frame_get_metas (frame), info->meta_bytes, &skipped, error)) {
-    GST_WARNING_OBJECT (self->element, "metas of frame %" G_GUINT64_FORMAT " are left out: %s", info->sequence, (*error)->message);
-    g_clear_error (error);
+  *copied = must_copy (self);
+  cuframes_frame_ref (frame);
+  buffer = wrap_in_place (self, frame);
+  if (buffer != NULL) {
+    gst_cuframes_frame_apply (info, buffer);
+    if (info->meta_bytes > 0)
+      read_metas (self, frame, buffer);
   }
-  memory = wrap_in_place (self, frame);
-  if (memory != NULL && copy)
-    memory = copy_memory (memory);
-  if (memory == NULL) {
-    g_set_error_literal (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_READ, "A frame was never completed, or there is no memory to copy it to");
-    gst_buffer_unref (buffer);
-    return NULL;
+  if (buffer != NULL && *copied && !copy_memory (buffer)) {
+    g_set_error_literal (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NO_SPACE_LEFT, "There is no memory to copy a frame to");
+    gst_clear_buffer (&buffer);
   }
-  gst_buffer_append_memory (buffer, memory);
-  *copied = copy;
+  cuframes_frame_unref (frame);
   return buffer;
 }
 
 /* Waits until one of the frames that are out comes back. FALSE when flushing. */
 gboolean
-gst_cuframes_subscription_wait (GstCuframesSubscription * self, guint max_leases)
+gst_cuframes_subscription_wait (GstCuframesSubscription * self)
 {
   gboolean flushing;
 
   g_mutex_lock (&self->lock);
-  while (self->held >= max_leases && !self->flushing)
+  self->waiting = TRUE;
+  while (self->held >= self->max_leases && !self->flushing)
     g_cond_wait (&self->given_back, &self->lock);
+  self->waiting = FALSE;
   flushing = self->flushing;
   g_mutex_unlock (&self->lock);
   return !flushing;

@@ -20,6 +20,11 @@ void                      gst_cuframes_subscription_unref       (GstCuframesSubs
 void                      gst_cuframes_subscription_set_gpu     (GstCuframesSubscription * self,
                                                                 GstCuframesGpu * gpu);
 
+void                      gst_cuframes_subscription_begin       (GstCuframesSubscription * self,
+                                                                guint max_leases);
+
+void                      gst_cuframes_subscription_prepare     (GstCuframesSubscription * self);
+
 void                      gst_cuframes_subscription_end         (GstCuframesSubscription * self);
 
 GstCaps *                 gst_cuframes_subscription_set_format  (GstCuframesSubscription * self,
@@ -29,12 +34,10 @@ GstCaps *                 gst_cuframes_subscription_set_format  (GstCuframesSubs
 
 GstBuffer *               gst_cuframes_subscription_wrap        (GstCuframesSubscription * self,
                                                                 CuframesFrame * frame,
-                                                                guint max_leases,
                                                                 gboolean * copied,
                                                                 GError ** error);
 
-gboolean                  gst_cuframes_subscription_wait        (GstCuframesSubscription * self,
-                                                                guint max_leases);
+gboolean                  gst_cuframes_subscription_wait        (GstCuframesSubscription * self);
 
 void                      gst_cuframes_subscription_set_flushing (GstCuframesSubscription * self,
                                                                 gboolean flushing);

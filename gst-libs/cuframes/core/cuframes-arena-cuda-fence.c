@@ -224,7 +224,8 @@ map_fences (CuframesArenaCuda *self, CUdeviceptr *ret_address)
     return 0;
   }
   if (self->fences.mapped_bytes == 0) {
-    result = cuframes_arena_cuda_map (self, &self->fences, self->granularity_bytes, true, &call);
+    /* All of it, though only the first page is ever written: an allocation cannot be mapped in part. It costs addresses alone. */
+    result = cuframes_arena_cuda_map (self, &self->fences, self->memory.mapped_bytes, true, &call);
     if (result != CUDA_SUCCESS)
       return cuframes_cuda_device_fail (self->device, result, "mapping the fence words on %s: %s", self->device->name, call);
   }
@@ -236,8 +237,8 @@ map_fences (CuframesArenaCuda *self, CUdeviceptr *ret_address)
  * cuframes_arena_cuda_map_writable:
  * @arena: an arena
  *
- * Maps the fence words of an imported arena once more, for writing, so that cuframes_arena_cuda_release_waiters() needs no
- * memory later. Nothing else is written through that mapping. No effect if it is there.
+ * Maps an imported arena once more, for writing, so that cuframes_arena_cuda_release_waiters() has nothing to allocate later.
+ * Only the fence words are written through that mapping. No effect if it is there.
  *
  * Returns: 0, -EINVAL for an arena of another kind, or another negative errno
  *
@@ -247,7 +248,7 @@ int
 cuframes_arena_cuda_map_writable (CuframesArena *arena)
 {
   CuframesArenaCuda *self = cuframes_arena_cuda_cast (arena);
-  CUdeviceptr address;
+  CUdeviceptr address = 0;
   int r;
 
   if (self == NULL)
@@ -267,7 +268,7 @@ static int
 release_fences (CuframesArenaCuda *self)
 {
   uint64_t words[CUFRAMES_ARENA_CUDA_FENCE_WORDS];
-  CUdeviceptr address;
+  CUdeviceptr address = 0;
   CUresult result;
   int r = map_fences (self, &address);
 

@@ -25,7 +25,7 @@ typedef struct
   CuframesCudaMapping memory;
   int fd;                       /* -1 in an importer */
   pthread_mutex_t lock;
-  CuframesCudaMapping fences;   /* under lock: the first granule once more, writable */
+  CuframesCudaMapping fences;   /* under lock: the same memory once more, writable */
   bool released;                /* atomic: this process let all waits go */
 } CuframesArenaCuda;
 

@@ -293,6 +293,32 @@ fail_import (CuframesArenaCuda *self, CUresult result, const char *call)
   return is_peers_fault (result) ? CUFRAMES_E_PEER : r;
 }
 
+/* Drivers say CUDA_ERROR_NOT_SUPPORTED when an import is mapped by another size than its own, and when they cannot map at all.
+ * Memory of our own tells which. Spoils the device's text. */
+static bool
+maps_own_memory (CuframesCudaDevice *device)
+{
+  CuframesArenaCuda *own = new_arena (device, true);
+  uint64_t size_bytes;
+  bool can;
+
+  if (own == NULL)
+    return true;
+  can = create (own, CUFRAMES_ARENA_CUDA_FENCE_BYTES + 1, &size_bytes) != -EOPNOTSUPP;
+  free_arena (own);
+  return can;
+}
+
+static int
+fail_map (CuframesArenaCuda *self, CUresult result, const char *call, uint64_t size_bytes)
+{
+  if (result == CUDA_ERROR_NOT_SUPPORTED && maps_own_memory (self->device))
+    return cuframes_cuda_device_say (self->device, CUFRAMES_E_PEER, "the publisher's memory is not the %llu bytes that it says: %s: %s",
+        (unsigned long long) size_bytes, call, cuframes_cuda_driver_get_error_name (self->device->driver, result));
+  return fail_import (self, result, call);
+}
+
+
 /* With the context current. What is done when it fails is undone by free_arena(). */
 static int
 import (CuframesArenaCuda *self, CUdevice owner, uint64_t size_bytes, int fd)
@@ -316,7 +342,7 @@ import (CuframesArenaCuda *self, CUdevice owner, uint64_t size_bytes, int fd)
     return cuframes_cuda_device_say (self->device, CUFRAMES_E_PEER, "the publisher's memory is not on the GPU that it names");
   result = cuframes_arena_cuda_map (self, &self->memory, size_bytes, self->writable, &call);
   if (result != CUDA_SUCCESS)
-    return fail_import (self, result, call);
+    return fail_map (self, result, call, size_bytes);
   return 0;
 }
 

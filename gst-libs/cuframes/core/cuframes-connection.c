@@ -138,6 +138,8 @@ cuframes_connection_greet (int take_fd, const CuframesHello *hello, uint64_t dea
     r = cuframes_channel_send (connection->fd, &message, NULL, 0);
   if (r == 0)
     r = await_answer (connection->fd, soonest (deadline_ns, HANDSHAKE_NS), cancel_fd, inbox);
+  if (r == 0 && inbox->message.welcome.max_leases == 0)
+    r = CUFRAMES_E_PEER;
   if (r != 0) {
     cuframes_connection_unref (connection);
     return r;

@@ -457,10 +457,9 @@ run_done (void *user_data)
  * @callback: what to call
  * @user_data: for @callback
  *
- * Calls @callback once all work that is queued on @stream now is done: before this function returns if that is so already, else on a
- * thread of the driver. This is how a slot that a
- * GPU reads is given back: a release store by the CPU orders no GPU work, so a lease that is cleared when the CPU is done with
- * a frame would let the publisher write under a reader that has only been queued.
+ * Calls @callback once all work that is queued on @stream now is done: before this function returns if that is so already, else on
+ * a thread of the driver. This is how a slot that a GPU reads is given back: a release store by the CPU orders no GPU work, so a
+ * lease that is cleared when the CPU is done with a frame would let the publisher write under a reader that has only been queued.
  *
  * @callback must not call CUDA nor wait for anything that does. It may give back frames, and the last references of arenas
  * and devices: what needs CUDA for that is then done on a thread made for it. The driver does not call @callback once the
@@ -484,7 +483,8 @@ cuframes_cuda_device_when_done (CuframesCudaDevice *device, struct CUstream_st *
   done->user_data = user_data;
   r = cuframes_cuda_device_enter (device);
   if (r == 0) {
-    idle = device->driver->stream_query (stream) == CUDA_SUCCESS;
+    /* What is queued on the default stream waits for the context's other streams, and a query of it alone may not count those. */
+    idle = stream != NULL && device->driver->stream_query (stream) == CUDA_SUCCESS;
     result = idle ? CUDA_SUCCESS : device->driver->launch_host_func (stream, run_done, done);
     if (result != CUDA_SUCCESS)
       r = cuframes_cuda_device_fail (device, result, "cuLaunchHostFunc on %s", device->name);
@@ -502,8 +502,8 @@ cuframes_cuda_device_when_done (CuframesCudaDevice *device, struct CUstream_st *
  * @function: what to call; its result is not used
  * @argument: for @function
  *
- * Runs @function now, or in a thread of its own if this one belongs to the driver, where CUDA may not be called. Without a thread to be had
- * it does not run: what it would free stays until the process ends, since waiting here would stop the driver. Any thread.
+ * Runs @function now, or in a thread of its own if this one belongs to the driver, where CUDA may not be called. Without a thread
+ * to be had it does not run: what it would free stays until the process ends, since waiting here would stop the driver. Any thread.
  *
  * Since: 0.1
  */

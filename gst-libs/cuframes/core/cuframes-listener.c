@@ -105,7 +105,7 @@ bind_as (int fd, const char *path)
 static int
 open_path (CuframesListener *listener, mode_t mode)
 {
-  char early[CUFRAMES_SOCKET_PATH_BYTES];
+  char early[CUFRAMES_SOCKET_PATH_BYTES + 1];
   int r = lock_channel (listener);
 
   if (r == 0)

@@ -105,8 +105,8 @@ destroy (CuframesPublisher *publisher)
  * Opens a channel. Subscribers are let in from now on; they get frames once cuframes_publisher_start_ring() was called.
  *
  * Returns: 0, -EADDRINUSE if a live publisher has that channel, -EEXIST if something that is no socket is in its place, -EPERM if the
- * socket of another user is, -ENAMETOOLONG for a path of more than 106 bytes, -EINVAL for a limit out of range or an empty path, -EACCES or -ENOENT for the directory, -EMFILE or another
- * negative errno; then nothing is left behind and @ret_publisher is unchanged
+ * socket of another user is, -ENAMETOOLONG for a path of more than 106 bytes, -EINVAL for a limit out of range or an empty path, -EACCES
+ * or -ENOENT for the directory, -EMFILE or another negative errno; then nothing is left behind and @ret_publisher is unchanged
  *
  * Since: 0.1
  */
@@ -282,8 +282,8 @@ cuframes_publisher_start_ring (CuframesPublisher *publisher, const CuframesRingC
   return r;
 }
 
-/* Who holds more than it may has broken the rules: its leases count no longer. Whether there was one. */
-static bool
+/* Who holds more than it may has broken the rules: its leases count no longer. */
+static void
 drop_violators (CuframesPublisher *publisher)
 {
   bool dropped = false;
@@ -304,7 +304,6 @@ drop_violators (CuframesPublisher *publisher)
   }
   if (dropped)
     cuframes_publisher_kick_server (publisher);
-  return dropped;
 }
 
 /* Whether a new generation will bring room: one was evicted and not too many are still about. */
@@ -366,10 +365,11 @@ make_room (CuframesPublisher *publisher, CuframesRing *ring)
 {
   const bool waits = publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT;
   const uint64_t start = cuframes_now_ns ();
-  int r = cuframes_ring_make_room (ring, waits ? find_floor (publisher) : publisher->head);
+  int r;
 
-  if (r == CUFRAMES_E_FULL && drop_violators (publisher))
-    r = cuframes_ring_make_room (ring, waits ? find_floor (publisher) : publisher->head);
+  /* Each time, not only when room is short: slots that somebody takes beyond its budget are frames that pass the others by. */
+  drop_violators (publisher);
+  r = cuframes_ring_make_room (ring, waits ? find_floor (publisher) : publisher->head);
   while (r == CUFRAMES_E_FULL && waits) {
     const uint64_t passed = cuframes_now_ns () - start;
     if (publisher->flushing)
@@ -623,23 +623,17 @@ cuframes_publisher_wait_subscribers (CuframesPublisher *publisher, uint32_t coun
  * @publisher: a publisher
  * @flushing: whether to end waits at once
  *
- * Ends waits for subscribers and for room, for a producer that stops. Any thread.
+ * Ends waits for subscribers and for room, for a producer that pauses or stops. Claims of slots have cuframes_ring_set_flushing(). Any thread.
  *
  * Since: 0.1
  */
 void
 cuframes_publisher_set_flushing (CuframesPublisher *publisher, bool flushing)
 {
-  CuframesRing *ring;
-
   pthread_mutex_lock (&publisher->lock);
   publisher->flushing = flushing;
-  ring = publisher->ring == NULL ? NULL : cuframes_ring_ref (publisher->ring);
   pthread_cond_broadcast (&publisher->changed);
   pthread_mutex_unlock (&publisher->lock);
-  if (ring != NULL)
-    cuframes_ring_set_flushing (ring, flushing);
-  cuframes_ring_unref (ring);
 }
 
 void

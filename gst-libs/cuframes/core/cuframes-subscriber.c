@@ -49,7 +49,7 @@ struct _CuframesSubscriber
   uint32_t bye;
   bool greeted;                 /* the item CONNECTED was handed out */
   bool awaits_event;
-  pthread_mutex_t lock;         /* guards the counters */
+  pthread_mutex_t lock;         /* guards the counters, and changes of connection */
   CuframesSubscriberCounters counters;
 };
 
@@ -163,8 +163,8 @@ disconnect (CuframesSubscriber *subscriber)
   while (subscriber->pending != NULL)
     pending_free (take_pending (subscriber));
   subscriber->mapping = cuframes_mapping_unref (subscriber->mapping);
-  subscriber->connection = cuframes_connection_unref (subscriber->connection);
   pthread_mutex_lock (&subscriber->lock);
+  subscriber->connection = cuframes_connection_unref (subscriber->connection);
   subscriber->counters.connected = 0;
   pthread_mutex_unlock (&subscriber->lock);
 }
@@ -209,12 +209,12 @@ settle (CuframesSubscriber *subscriber, int r, CuframesConnection *connection)
     memcpy (subscriber->refusal, subscriber->inbox.message.refused.text, sizeof subscriber->refusal);
   if (r != 0)
     return r;
-  subscriber->connection = connection;
   subscriber->event_serial = connection->welcome.event_serial;
   subscriber->newest_generation = 0;
   subscriber->gone = subscriber->greeted = subscriber->awaits_event = false;
   subscriber->bye = 0;
   pthread_mutex_lock (&subscriber->lock);
+  subscriber->connection = connection;
   subscriber->counters.connected = 1;
   subscriber->counters.connections++;
   subscriber->counters.max_leases = connection->welcome.max_leases;
@@ -807,7 +807,7 @@ cuframes_subscriber_cancel (CuframesSubscriber *subscriber, bool cancelled)
  * @subscriber: a subscriber
  * @all_headers: whether stream headers are wanted too
  *
- * Asks the publisher's producer for a key frame.
+ * Asks the publisher's producer for a key frame. Any thread.
  *
  * Returns: 0, %CUFRAMES_E_ABSENT if it is not connected, or as the socket answers
  *
@@ -817,10 +817,13 @@ int
 cuframes_subscriber_request_keyframe (CuframesSubscriber *subscriber, bool all_headers)
 {
   const CuframesMessage message = {.type = CUFRAMES_MESSAGE_KEYFRAME,.keyframe_all_headers = all_headers };
+  int r = CUFRAMES_E_ABSENT;
 
-  if (subscriber->connection == NULL)
-    return CUFRAMES_E_ABSENT;
-  return cuframes_channel_send (subscriber->connection->fd, &message, NULL, 0);
+  pthread_mutex_lock (&subscriber->lock);
+  if (subscriber->connection != NULL)
+    r = cuframes_channel_send (subscriber->connection->fd, &message, NULL, 0);
+  pthread_mutex_unlock (&subscriber->lock);
+  return r;
 }
 
 /**

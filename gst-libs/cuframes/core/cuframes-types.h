@@ -40,8 +40,8 @@ extern "C" {
 #define CUFRAMES_NAME_BYTES 32
 /** CUFRAMES_TEXT_BYTES: room for a sentence for the user, its 0 included. Since: 0.1 */
 #define CUFRAMES_TEXT_BYTES 256
-/** CUFRAMES_SOCKET_PATH_BYTES: room for the path of a socket, its 0 included. Since: 0.1 */
-#define CUFRAMES_SOCKET_PATH_BYTES 108
+/** CUFRAMES_SOCKET_PATH_BYTES: room for the path of a socket, its 0 included; the publisher needs one byte for itself. Since: 0.1 */
+#define CUFRAMES_SOCKET_PATH_BYTES 107
 /** CUFRAMES_UUID_BYTES: bytes of a GPU's UUID. Since: 0.1 */
 #define CUFRAMES_UUID_BYTES 16
 

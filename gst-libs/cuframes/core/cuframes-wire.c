@@ -66,19 +66,38 @@ text (Cursor *cursor, char *value, size_t capacity)
     cursor->failed = true;
 }
 
-/* Bytes of a length that was read before: borrowed from the message when getting. */
+static bool
+has_room (Cursor *cursor, uint32_t byte_count, uint32_t limit)
+{
+  if (byte_count > limit || byte_count > cursor->size - cursor->used)
+    cursor->failed = true;
+  return !cursor->failed;
+}
+
+/* When getting: bytes of the message itself, NULL if there are not that many. */
+static const void *
+borrow (Cursor *cursor, uint32_t byte_count, uint32_t limit)
+{
+  const uint8_t *bytes;
+
+  if (!has_room (cursor, byte_count, limit))
+    return NULL;
+  bytes = cursor->in + cursor->used;
+  cursor->used += byte_count;
+  return bytes;
+}
+
+/* Bytes of a length that was read before. */
 static void
 tail (Cursor *cursor, const void **value, uint32_t byte_count, uint32_t limit)
 {
-  if (cursor->failed || byte_count > limit || byte_count > cursor->size - cursor->used) {
-    cursor->failed = true;
+  if (cursor->out == NULL) {
+    *value = borrow (cursor, byte_count, limit);
     return;
   }
-  if (cursor->out != NULL) {
-    if (byte_count > 0)
-      memcpy (cursor->out + cursor->used, *value, byte_count);
-  } else
-    *value = cursor->in + cursor->used;
+  if (!has_room (cursor, byte_count, limit) || byte_count == 0)
+    return;
+  memcpy (cursor->out + cursor->used, *value, byte_count);
   cursor->used += byte_count;
 }
 
@@ -199,9 +218,7 @@ stats (Cursor *cursor, CuframesStatsMessage *message)
   if (message->count > STATS_COUNT_MAX)
     cursor->failed = true;
   if (cursor->out == NULL) {
-    const void *encoded = NULL;
-    tail (cursor, &encoded, cursor->failed ? 0 : message->count * SUBSCRIBER_STATS_BYTES, STATS_COUNT_MAX * SUBSCRIBER_STATS_BYTES);
-    message->encoded = encoded;
+    message->encoded = borrow (cursor, cursor->failed ? 0 : message->count * SUBSCRIBER_STATS_BYTES, STATS_COUNT_MAX * SUBSCRIBER_STATS_BYTES);
     return;
   }
   for (uint32_t i = 0; !cursor->failed && i < message->count; i++) {

@@ -17,6 +17,8 @@
 #define CUFRAMES_WIRE_DEVICES_MAX 16u
 /* Longer events travel in a memory file of their own. */
 #define CUFRAMES_WIRE_EVENT_INLINE_MAX (32u * 1024u)
+/* Longer formats are left out of statistics, so that these fit into a message with every subscriber there can be. */
+#define CUFRAMES_WIRE_STATS_FORMAT_MAX (32u * 1024u)
 
 typedef enum
 {
@@ -28,7 +30,7 @@ typedef enum
   CUFRAMES_MESSAGE_EVENT,       /* publisher: an event. 1 descriptor if its bytes are not inline */
   CUFRAMES_MESSAGE_KEYFRAME,    /* subscriber: a key frame, please */
   CUFRAMES_MESSAGE_ASK_STATS,   /* subscriber: your statistics, please */
-  CUFRAMES_MESSAGE_STATS,       /* publisher: here they are */
+  CUFRAMES_MESSAGE_STATS,       /* publisher: here they are; to an observer also when a generation begins */
   CUFRAMES_MESSAGE_BYE,         /* either: I am leaving, or you are */
 } CuframesMessageType;
 
@@ -112,6 +114,8 @@ typedef struct
   uint32_t count;
   const uint8_t *encoded;       /* borrowed when decoded; see cuframes_wire_get_subscriber_stats() */
   const CuframesSubscriberStats *subscribers;   /* borrowed when encoding */
+  const void *format;           /* borrowed */
+  uint32_t format_bytes;        /* 0 before the first ring */
 } CuframesStatsMessage;
 
 typedef struct

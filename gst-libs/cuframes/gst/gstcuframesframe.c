@@ -91,9 +91,9 @@ gst_cuframes_frame_layout_fits (const CuframesFrameInfo * info, const GstVideoIn
   return TRUE;
 }
 
-/* Everything but the memory, the metas and, when they are to be changed, the time stamps. */
+/* Everything but the memory, the layout and the metas. */
 void
-gst_cuframes_frame_apply (const CuframesFrameInfo * info, const GstVideoInfo * video_info, GstBuffer * buffer)
+gst_cuframes_frame_apply (const CuframesFrameInfo * info, GstBuffer * buffer)
 {
   GST_BUFFER_PTS (buffer) = info->pts_ns;
   GST_BUFFER_DTS (buffer) = info->dts_ns;
@@ -101,14 +101,30 @@ gst_cuframes_frame_apply (const CuframesFrameInfo * info, const GstVideoInfo * v
   GST_BUFFER_OFFSET (buffer) = info->offset;
   GST_BUFFER_OFFSET_END (buffer) = info->offset_end;
   GST_BUFFER_FLAG_SET (buffer, info->buffer_flags & ~LOCAL_FLAGS);
-  if (video_info != NULL && info->plane_count > 0) {
-    gsize offsets[GST_VIDEO_MAX_PLANES] = { 0 };
-    gint strides[GST_VIDEO_MAX_PLANES] = { 0 };
-    for (guint i = 0; i < info->plane_count; i++) {
-      offsets[i] = info->plane_offset_bytes[i];
-      strides[i] = info->plane_stride_bytes[i];
-    }
+}
+
+/* The planes, as a GstVideoMeta. */
+void
+gst_cuframes_frame_add_layout (const CuframesFrameInfo * info, const GstVideoInfo * video_info, GstBuffer * buffer)
+{
+  gsize offsets[GST_VIDEO_MAX_PLANES] = { 0 };
+  gint strides[GST_VIDEO_MAX_PLANES] = { 0 };
+
+  for (guint i = 0; i < info->plane_count; i++) {
+    offsets[i] = info->plane_offset_bytes[i];
+    strides[i] = info->plane_stride_bytes[i];
+  }
+  if (info->plane_count > 0)
     gst_buffer_add_video_meta_full (buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_INFO_FORMAT (video_info), info->width, info->height,
         info->plane_count, offsets, strides);
-  }
+}
+
+/* Whether two frames lie alike in their slots. */
+gboolean
+gst_cuframes_frame_layout_is (const CuframesFrameInfo * info, const CuframesFrameInfo * other)
+{
+  return info->size_bytes == other->size_bytes && info->plane_count == other->plane_count && info->format == other->format
+      && info->width == other->width && info->height == other->height
+      && memcmp (info->plane_offset_bytes, other->plane_offset_bytes, sizeof info->plane_offset_bytes) == 0
+      && memcmp (info->plane_stride_bytes, other->plane_stride_bytes, sizeof info->plane_stride_bytes) == 0;
 }

@@ -16,8 +16,14 @@ void     gst_cuframes_frame_set_layout   (CuframesFrameInfo * info,
                                           const GstVideoInfo * video_info);
 
 void     gst_cuframes_frame_apply        (const CuframesFrameInfo * info,
+                                          GstBuffer * buffer);
+
+void     gst_cuframes_frame_add_layout   (const CuframesFrameInfo * info,
                                           const GstVideoInfo * video_info,
                                           GstBuffer * buffer);
+
+gboolean gst_cuframes_frame_layout_is    (const CuframesFrameInfo * info,
+                                          const CuframesFrameInfo * other);
 
 gboolean gst_cuframes_frame_layout_fits  (const CuframesFrameInfo * info,
                                           const GstVideoInfo * video_info);

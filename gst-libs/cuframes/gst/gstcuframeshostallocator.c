@@ -56,7 +56,7 @@ host_allocator_free (GstAllocator * allocator, GstMemory * memory)
 {
   HostMemory *self = (HostMemory *) memory;
 
-  if (self->release != NULL)
+  if (self->release != NULL && self->owner != NULL)
     self->release (self->owner);
   cuframes_arena_unref (self->arena);
   g_free (self);
@@ -175,6 +175,33 @@ gst_cuframes_host_memory_export_fd (GstMemory * memory, gsize * offset, GError *
 }
 
 /**
+ * gst_cuframes_host_memory_retarget: (skip)
+ * @memory: memory of gst_cuframes_host_allocator_wrap() that nobody else has seen
+ * @arena: (transfer none): where it lies from now on
+ * @arena_offset: where it starts there
+ * @size: its size in bytes
+ * @owner: for the function that was given when it was made
+ *
+ * Points memory that was made in advance at what it is for.
+ *
+ * Since: 0.1
+ */
+void
+gst_cuframes_host_memory_retarget (GstMemory * memory, CuframesArena * arena, gsize arena_offset, gsize size, gpointer owner)
+{
+  HostMemory *self = (HostMemory *) memory;
+
+  if (self->arena != arena) {
+    cuframes_arena_unref (self->arena);
+    self->arena = cuframes_arena_ref (arena);
+  }
+  self->arena_offset = arena_offset;
+  self->data = (gpointer) (guintptr) (cuframes_arena_get_address (arena) + arena_offset);
+  self->owner = owner;
+  memory->size = memory->maxsize = size;
+}
+
+/**
  * gst_cuframes_host_allocator_wrap:
  * @allocator: an allocator
  * @flags: %GST_MEMORY_FLAG_READONLY for memory of another process
@@ -182,7 +209,7 @@ gst_cuframes_host_memory_export_fd (GstMemory * memory, gsize * offset, GError *
  * @arena_offset: where it starts there
  * @size: its size in bytes
  * @owner: (nullable): for @release
- * @release: (nullable): called with @owner when the memory and every part shared out of it are gone
+ * @release: (nullable): called with @owner, unless that is %NULL, when the memory and every part shared out of it are gone
  *
  * Makes memory of a part of an arena, such as a slot or a leased frame.
  *

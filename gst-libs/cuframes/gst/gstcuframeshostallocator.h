@@ -32,6 +32,13 @@ gint           gst_cuframes_host_memory_export_fd     (GstMemory * memory,
                                                        GError ** error);
 
 CUFRAMES_API
+void           gst_cuframes_host_memory_retarget      (GstMemory * memory,
+                                                       CuframesArena * arena,
+                                                       gsize arena_offset,
+                                                       gsize size,
+                                                       gpointer owner);
+
+CUFRAMES_API
 GstMemory *    gst_cuframes_host_allocator_wrap       (GstCuframesHostAllocator * allocator,
                                                        GstMemoryFlags flags,
                                                        CuframesArena * arena,

@@ -77,8 +77,8 @@ make_ring (GstCuframesSlotPool * self, GstBufferPool * pool, CuframesRingConfig 
   if (r == 0)
     r = cuframes_ring_new (config, &self->ring);
   if (r != 0 && *text == NULL)
-    *text = g_strdup_printf ("Cannot take %" G_GUINT64_FORMAT " MiB for %u slots of %" G_GSIZE_FORMAT " bytes: %s. Ask for fewer slots, "
-        "or raise the limit on memory, file size (ulimit -f) or descriptors (ulimit -n)", size >> 20, config->slot_count, self->size,
+    *text = g_strdup_printf ("Cannot take %" G_GUINT64_FORMAT " bytes for %u slots of %" G_GSIZE_FORMAT " bytes: %s. Ask for fewer slots, "
+        "or raise the limit on memory, file size (ulimit -f) or descriptors (ulimit -n)", size, config->slot_count, self->size,
         g_strerror (ABS (r)));
   config->arena = cuframes_arena_unref (config->arena);
   return r;
