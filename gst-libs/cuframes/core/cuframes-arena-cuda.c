@@ -105,7 +105,13 @@ cuda_export_fd (CuframesArena *arena, int *ret_fd)
   return 0;
 }
 
-static const CuframesArenaOps cuda_ops = { cuda_export_fd, cuda_free };
+static void
+cuda_orphan (CuframesArena *arena)
+{
+  cuframes_arena_cuda_release_waiters (arena);
+}
+
+static const CuframesArenaOps cuda_ops = { cuda_export_fd, cuda_free, cuda_orphan };
 
 static void
 describe_memory (const CuframesCudaDevice *device, CUdevice owner, CUmemAllocationProp *ret_properties)

@@ -2,6 +2,8 @@
 /* What all kinds of arena have in common: a count of references and what is known of the memory. */
 #include "cuframes-arena.h"
 
+#include <stdio.h>
+
 /**
  * cuframes_arena_init:
  * @arena: the head of a kind's struct
@@ -20,6 +22,25 @@ cuframes_arena_init (CuframesArena *arena, const CuframesArenaOps *ops, const Cu
   arena->info = *info;
   arena->address = address;
   __atomic_store_n (&arena->references, 1, __ATOMIC_RELAXED);
+}
+
+/**
+ * cuframes_arena_describe_device:
+ * @info: what is known of an arena
+ * @text: (out): %CUFRAMES_ARENA_DEVICE_BYTES bytes
+ *
+ * Names the GPU that an arena lies on, for messages: "GPU-" and its UUID.
+ *
+ * Since: 0.1
+ */
+void
+cuframes_arena_describe_device (const CuframesArenaInfo *info, char text[CUFRAMES_ARENA_DEVICE_BYTES])
+{
+  size_t length = (size_t) snprintf (text, CUFRAMES_ARENA_DEVICE_BYTES, "GPU");
+
+  for (int i = 0; i < CUFRAMES_UUID_BYTES; i++)
+    length += (size_t) snprintf (text + length, CUFRAMES_ARENA_DEVICE_BYTES - length, "%s%02x",
+        i == 0 || (i >= 4 && i <= 10 && i % 2 == 0) ? "-" : "", info->device_uuid[i]);
 }
 
 /**

@@ -39,6 +39,7 @@ typedef struct
  * CuframesArenaOps:
  * @export_fd: makes a new close-on-exec descriptor of the arena: 0 and the caller's to close, or a negative errno
  * @free: unmaps and frees what the arena holds, then the arena itself
+ * @orphan: (nullable): lets work end that waits in the memory for what its dead publisher will never write; any thread, more than once
  *
  * What a kind of memory brings. @free is called when the last reference goes.
  *
@@ -48,6 +49,7 @@ typedef struct
 {
   int (*export_fd) (CuframesArena * arena, int *ret_fd);
   void (*free) (CuframesArena * arena);
+  void (*orphan) (CuframesArena * arena);
 } CuframesArenaOps;
 
 /* The head of every kind's own struct. Set up by cuframes_arena_init(); read through the functions below. */
@@ -78,6 +80,10 @@ typedef int (*CuframesArenaImportFunction) (void *user_data, const CuframesArena
 /* For the kinds: fills the head with one reference. */
 CUFRAMES_API void cuframes_arena_init (CuframesArena * arena, const CuframesArenaOps * ops, const CuframesArenaInfo * info,
     uint64_t address);
+
+/* "GPU-" and a UUID, as tools of the driver write it. */
+#define CUFRAMES_ARENA_DEVICE_BYTES 48
+CUFRAMES_API void cuframes_arena_describe_device (const CuframesArenaInfo * info, char text[CUFRAMES_ARENA_DEVICE_BYTES]);
 
 CUFRAMES_API CuframesArena *cuframes_arena_ref (CuframesArena * arena);
 CUFRAMES_API CuframesArena *cuframes_arena_unref (CuframesArena * arena);

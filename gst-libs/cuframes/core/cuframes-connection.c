@@ -76,9 +76,9 @@ watch_directory (const char *path)
   return inotify_add_watch (fd, ".", IN_CREATE | IN_MOVED_TO | IN_ATTRIB) >= 0 ? cuframes_steal_fd (&fd) : -1;
 }
 
-/* 0, CUFRAMES_E_ABSENT if nobody listens there, CUFRAMES_E_FULL if too many wait to be let in, or a negative errno. */
-static int
-connect_once (const char *path, int *ret_fd)
+/* 0, CUFRAMES_E_ABSENT if nobody listens there, CUFRAMES_E_FULL if too many wait to be let in, or a negative errno. Never waits. */
+int
+cuframes_connection_dial (const char *path, int *ret_fd)
 {
   CUFRAMES_AUTO_CLOSE int fd = -1;
   struct sockaddr_un address;
@@ -158,7 +158,7 @@ cuframes_connection_open (const char *path, const CuframesHello *hello, uint64_t
   for (;;) {
     CUFRAMES_AUTO_CLOSE int watch_fd = watch_directory (path);
     uint64_t pause_ns = watch_fd >= 0 ? WATCHED_NS : UNWATCHED_NS;
-    int fd = -1, r = connect_once (path, &fd);
+    int fd = -1, r = cuframes_connection_dial (path, &fd);
 
     if (r == CUFRAMES_E_FULL)
       pause_ns = BACKLOG_NS;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A GPU seen through one context: who it is, what it can do, and what runs behind its streams. Knows nothing of arenas. */
+/* A GPU seen through one context: who it is, what it can do, and what runs behind its streams. Knows nothing of what arenas hold. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cuframes-arena.h"
 #include "cuframes-cuda-device-private.h"
 #include "cuframes-util.h"
 
@@ -23,11 +24,10 @@ static __thread bool in_callback;
 void
 cuframes_cuda_describe_uuid (const uint8_t uuid[CUFRAMES_UUID_BYTES], char text[CUFRAMES_CUDA_NAME_BYTES])
 {
-  size_t length = (size_t) snprintf (text, CUFRAMES_CUDA_NAME_BYTES, "GPU");
+  CuframesArenaInfo info;
 
-  for (int i = 0; i < CUFRAMES_UUID_BYTES; i++)
-    length += (size_t) snprintf (text + length, CUFRAMES_CUDA_NAME_BYTES - length, "%s%02x",
-        i == 0 || (i >= 4 && i <= 10 && i % 2 == 0) ? "-" : "", uuid[i]);
+  memcpy (info.device_uuid, uuid, sizeof info.device_uuid);
+  cuframes_arena_describe_device (&info, text);
 }
 
 static bool
@@ -75,6 +75,25 @@ find (const CuframesCudaDriver *driver, const uint8_t uuid[CUFRAMES_UUID_BYTES],
     }
   }
   return false;
+}
+
+/**
+ * cuframes_cuda_check_driver:
+ * @text: (out): on anything but 0 a sentence for the user
+ * @text_bytes: room in @text, %CUFRAMES_TEXT_BYTES is enough
+ *
+ * Looks whether CUDA can be used at all, before anybody needs a context. May be called from any thread.
+ *
+ * Returns: 0, or %CUFRAMES_E_ABSENT if there is no driver, an older one than needed, or no GPU
+ *
+ * Since: 0.1
+ */
+int
+cuframes_cuda_check_driver (char *text, size_t text_bytes)
+{
+  const CuframesCudaDriver *driver;
+
+  return cuframes_cuda_driver_get (&driver, text, text_bytes);
 }
 
 /**

@@ -38,6 +38,7 @@ CUFRAMES_API void cuframes_cuda_device_get_text (CuframesCudaDevice * device, ch
 CUFRAMES_API int cuframes_cuda_device_when_done (CuframesCudaDevice * device, struct CUstream_st *stream,
     void (*callback) (void *user_data), void *user_data);
 CUFRAMES_API void cuframes_cuda_run_outside_callbacks (void *(*function) (void *argument), void *argument);
+CUFRAMES_API int cuframes_cuda_check_driver (char *text, size_t text_bytes);
 CUFRAMES_API int cuframes_cuda_device_find (const uint8_t uuid[CUFRAMES_UUID_BYTES], char *text, size_t text_bytes, int *ret_ordinal);
 
 #ifdef __cplusplus

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A generation as a subscriber maps it, and the frames leased from it. Everything the publisher says is checked once against what was
  * mapped and then used from the private copy. Knows nothing of waiting or of events. */
+#define _GNU_SOURCE
 #include "cuframes-mapping.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
 
 #include "cuframes-fork-guard.h"
 #include "cuframes-memfd.h"
@@ -64,6 +69,7 @@ cuframes_mapping_new (CuframesConnection *connection, const CuframesRingMessage 
   if (mapping == NULL)
     return -ENOMEM;
   __atomic_store_n (&mapping->references, 1, __ATOMIC_RELAXED);
+  mapping->watch_fd = -1;
   mapping->depth = cuframes_fork_guard_get_depth ();
   mapping->connection = cuframes_connection_ref (connection);
   mapping->message = *message;
@@ -86,19 +92,74 @@ cuframes_mapping_ref (CuframesMapping *mapping)
   return mapping;
 }
 
-/* Takes NULL. Always NULL. The last one may close the connection, and with it ends every lease. */
-CuframesMapping *
-cuframes_mapping_unref (CuframesMapping *mapping)
+/* May close the connection, and with it ends every lease. */
+static void
+free_mapping (CuframesMapping *mapping)
 {
-  if (mapping == NULL || __atomic_fetch_sub (&mapping->references, 1, __ATOMIC_ACQ_REL) != 1)
-    return NULL;
   cuframes_memfd_unmap ((void *) mapping->control, mapping->message.control_bytes);
   mapping->control = NULL;
   mapping->page = cuframes_memfd_unmap (mapping->page, CUFRAMES_PAGE_BYTES);
   mapping->arena = cuframes_arena_unref (mapping->arena);
   mapping->connection = cuframes_connection_unref (mapping->connection);
+  mapping->watch_fd = cuframes_close (mapping->watch_fd);
   free (mapping);
+}
+
+/* Takes NULL. Always NULL. Where there is a watch, it is the watch that frees. */
+CuframesMapping *
+cuframes_mapping_unref (CuframesMapping *mapping)
+{
+  if (mapping == NULL || __atomic_fetch_sub (&mapping->references, 1, __ATOMIC_ACQ_REL) != 1)
+    return NULL;
+  if (mapping->watch_fd < 0 || mapping->depth != cuframes_fork_guard_get_depth ())
+    free_mapping (mapping);
+  else
+    eventfd_write (mapping->watch_fd, 1);
   return NULL;
+}
+
+/* A thread of its own, because the subscriber's may be just what waits for a frame that a dead publisher has announced and will never
+ * complete. A publisher that says goodbye lives and completes its frames. */
+static void *
+watch (void *data)
+{
+  CuframesMapping *mapping = data;
+  int r = cuframes_poll (mapping->connection->wake_fd, 0, mapping->watch_fd, CUFRAMES_NONE, NULL);
+
+  /* relaxed: it was written before the other end of the pipe was closed, which is what we have seen */
+  if (r == 0 && atomic_load_explicit (&mapping->page->bye, memory_order_relaxed) == 0)
+    mapping->arena->ops->orphan (mapping->arena);
+  if (r != CUFRAMES_E_CANCELLED)
+    cuframes_poll (-1, 0, mapping->watch_fd, CUFRAMES_NONE, NULL);
+  free_mapping (mapping);
+  return NULL;
+}
+
+/* Before the first frame that may be incomplete. 0 or a negative errno. */
+static int
+start_watch (CuframesMapping *mapping)
+{
+  pthread_attr_t attributes;
+  sigset_t all, before;
+  pthread_t thread;
+  int fd, r;
+
+  if (mapping->watch_fd >= 0 || mapping->arena->ops->orphan == NULL)
+    return 0;
+  fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0)
+    return -errno;
+  mapping->watch_fd = fd;
+  pthread_attr_init (&attributes);
+  pthread_attr_setdetachstate (&attributes, PTHREAD_CREATE_DETACHED);
+  sigfillset (&all);
+  pthread_sigmask (SIG_SETMASK, &all, &before);
+  r = -pthread_create (&thread, &attributes, watch, mapping);
+  pthread_sigmask (SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy (&attributes);
+  if (r != 0)
+    mapping->watch_fd = cuframes_close (fd);
+  return r;
 }
 
 static bool
@@ -113,7 +174,7 @@ info_is_sound (const CuframesMapping *mapping, const CuframesFrameInfo *info)
   return true;
 }
 
-/* 0, CUFRAMES_E_EMPTY, CUFRAMES_E_PEER or -ENOMEM. The frame is the caller's. */
+/* 0, CUFRAMES_E_EMPTY, CUFRAMES_E_PEER or a negative errno. The frame is the caller's. */
 int
 cuframes_mapping_lease (CuframesMapping *mapping, CuframesFrameReader *reader, CuframesReadOrder order, CuframesFrame **ret_frame)
 {
@@ -123,9 +184,11 @@ cuframes_mapping_lease (CuframesMapping *mapping, CuframesFrameReader *reader, C
   if (frame == NULL)
     return -ENOMEM;
   r = cuframes_frame_reader_lease (reader, order, &frame->slot, &frame->info);
-  if (r == 0 && !info_is_sound (mapping, &frame->info)) {
-    cuframes_frame_reader_unlease (mapping->page, frame->slot);
-    r = CUFRAMES_E_PEER;
+  if (r == 0) {
+    r = !info_is_sound (mapping, &frame->info) ? CUFRAMES_E_PEER
+        : (frame->info.flags & CUFRAMES_FRAME_FENCED) != 0 ? start_watch (mapping) : 0;
+    if (r != 0)
+      cuframes_frame_reader_unlease (mapping->page, frame->slot);
   }
   if (r != 0) {
     free (frame);

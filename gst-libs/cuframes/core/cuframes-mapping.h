@@ -18,6 +18,7 @@ typedef struct
   const CuframesControlPage *control;
   CuframesLeasePage *page;
   CuframesArena *arena;
+  int watch_fd;                 /* ends the watch over the publisher's life; -1 while there is none */
 } CuframesMapping;
 
 int cuframes_mapping_new (CuframesConnection * connection, const CuframesRingMessage * message, const int fds[3],

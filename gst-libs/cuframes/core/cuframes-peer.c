@@ -162,9 +162,8 @@ begin_page (const CuframesPeer *peer, const CuframesRing *current, CuframesLease
 
   /* relaxed: the page is not shared yet */
   atomic_store_explicit (&page->cursor, follows ? current->message.first_sequence : current->frames.head, memory_order_relaxed);
-  if (follows)
-    /* relaxed: a wish, which decides only how long the publisher waits */
-    atomic_store_explicit (&page->lossless, atomic_load_explicit (&peer->page->lossless, memory_order_relaxed), memory_order_relaxed);
+  /* relaxed: a wish, which decides only how long the publisher waits; one that has not said it yet may have it */
+  atomic_store_explicit (&page->lossless, follows ? atomic_load_explicit (&peer->page->lossless, memory_order_relaxed) : 1, memory_order_relaxed);
 }
 
 /* A fresh page that the peer's leases on that ring go to. The old one's leases end: nothing is written to its ring any more. */
@@ -266,9 +265,9 @@ flush_one (CuframesPeer *peer, CuframesRing *current)
 
 /* One byte on the pipe, whether it sleeps or not. A full pipe wakes as well. */
 void
-cuframes_peer_poke (CuframesPeer *peer)
+cuframes_peer_poke (CuframesPeer *peer, char why)
 {
-  if (peer->wake_write_fd >= 0 && write (peer->wake_write_fd, "", 1) < 0)
+  if (peer->wake_write_fd >= 0 && write (peer->wake_write_fd, &why, 1) < 0)
     return;                     /* full */
   peer->wakeups++;
 }
@@ -294,7 +293,7 @@ cuframes_peer_flush (CuframesPeer *peer, CuframesRing *current)
     free (first);
   }
   if (peer->queue_count != before)
-    cuframes_peer_poke (peer);
+    cuframes_peer_poke (peer, CUFRAMES_WAKE_MESSAGE);
   return r;
 }
 
@@ -319,7 +318,7 @@ cuframes_peer_wake (CuframesPeer *peer)
     return false;
   /* If we die here the hang-up of the pipe wakes it. */
   CUFRAMES_TESTPOINT ("publisher/waking");
-  cuframes_peer_poke (peer);
+  cuframes_peer_poke (peer, CUFRAMES_WAKE_FRAME);
   return true;
 }
 
@@ -346,7 +345,7 @@ cuframes_peer_dismiss (CuframesPeer *peer, CuframesByeReason reason)
   if (peer->page != NULL)
     /* relaxed: read again and again; the message on the socket says the same */
     atomic_store_explicit (&peer->page->bye, reason, memory_order_relaxed);
-  cuframes_peer_poke (peer);
+  cuframes_peer_poke (peer, CUFRAMES_WAKE_MESSAGE);
 }
 
 /* Takes it off the channel at once and forgets its leases: it has gone, or broke the rules. The server frees it. */

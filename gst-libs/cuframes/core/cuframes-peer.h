@@ -55,7 +55,7 @@ int cuframes_peer_queue_event (CuframesPeer * peer, const CuframesEventMessage *
 int cuframes_peer_flush (CuframesPeer * peer, CuframesRing * current);
 bool cuframes_peer_wants_to_send (const CuframesPeer * peer);
 bool cuframes_peer_wake (CuframesPeer * peer);
-void cuframes_peer_poke (CuframesPeer * peer);
+void cuframes_peer_poke (CuframesPeer * peer, char why);
 void cuframes_peer_linger (CuframesPeer * peer);
 void cuframes_peer_dismiss (CuframesPeer * peer, CuframesByeReason reason);
 void cuframes_peer_drop (CuframesPeer * peer);

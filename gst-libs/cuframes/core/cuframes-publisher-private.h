@@ -56,6 +56,7 @@ void cuframes_publisher_kick_server (CuframesPublisher * publisher);
 
 /* Under the lock */
 void cuframes_publisher_flush_peer (CuframesPublisher * publisher, CuframesPeer * peer);
+int cuframes_publisher_send_stats (CuframesPublisher * publisher, CuframesPeer * peer);
 void cuframes_publisher_collect_stats (CuframesPublisher * publisher, CuframesPublisherStats * ret_stats);
 uint32_t cuframes_publisher_count_subscribers (const CuframesPublisher * publisher);
 

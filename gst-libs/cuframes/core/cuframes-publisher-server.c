@@ -172,6 +172,7 @@ static const char *
 find_room (const CuframesPublisher *publisher, const CuframesHello *hello, CuframesRefusedCode *ret_code, char text[CUFRAMES_TEXT_BYTES])
 {
   const uint32_t subscribers = cuframes_publisher_count_subscribers (publisher);
+  char device[CUFRAMES_ARENA_DEVICE_BYTES];
 
   *ret_code = CUFRAMES_REFUSED_FULL;
   if (hello->role == CUFRAMES_ROLE_OBSERVER)
@@ -183,8 +184,11 @@ find_room (const CuframesPublisher *publisher, const CuframesHello *hello, Cufra
   }
   if (publisher->ring != NULL && !cuframes_peer_can_map (hello, &publisher->ring->message.arena)) {
     *ret_code = CUFRAMES_REFUSED_MEMORY;
-    return publisher->ring->message.arena.kind == CUFRAMES_MEMORY_CUDA ?
-        "the frames are in memory of a GPU (CUDA) that this subscriber cannot map" : "the frames are in host memory, which this subscriber does not take";
+    if (publisher->ring->message.arena.kind != CUFRAMES_MEMORY_CUDA)
+      return "the frames are in host memory, which this subscriber does not take";
+    cuframes_arena_describe_device (&publisher->ring->message.arena, device);
+    snprintf (text, CUFRAMES_TEXT_BYTES, "the frames are in memory of %s (CUDA), which this subscriber cannot map", device);
+    return text;
   }
   return NULL;
 }
@@ -208,7 +212,7 @@ reserve_peer (CuframesPublisher *publisher)
 static int
 send_welcome (CuframesPublisher *publisher, CuframesPeer *peer)
 {
-  const CuframesMessage message = {
+  CuframesMessage message = {
     .type = CUFRAMES_MESSAGE_WELCOME,
     .welcome = {
           .version = CUFRAMES_WIRE_VERSION,.subscriber_id = peer->id,.ring_id = publisher->ring_id,
@@ -216,6 +220,8 @@ send_welcome (CuframesPublisher *publisher, CuframesPeer *peer)
         },
   };
 
+  for (const CuframesSticky * sticky = publisher->stickies; !peer->observer && sticky != NULL; sticky = sticky->next)
+    message.welcome.sticky_count++;
   return cuframes_channel_send (peer->fd, &message, &peer->wake_read_fd, 1);
 }
 
@@ -231,8 +237,9 @@ greet (CuframesPublisher *publisher, CuframesPeer *peer)
     const CuframesEventMessage event = {.kind = sticky->kind,.byte_count = sticky->byte_count,.bytes = sticky->bytes };
     r = cuframes_peer_queue_event (peer, &event);
   }
-  if (r == 0)
-    r = cuframes_peer_flush (peer, publisher->ring);
+  if (r != 0)
+    return r;
+  r = cuframes_peer_flush (peer, publisher->ring);
   return r == CUFRAMES_E_FULL ? 0 : r;
 }
 
@@ -331,8 +338,9 @@ hear_half_open (Server *server, uint32_t i)
     let_in (server, fd, &server->inbox.message.hello, &identity);
 }
 
-static int
-answer_stats (CuframesPublisher *publisher, CuframesPeer *peer)
+/* 0, CUFRAMES_E_FULL, or what else cuframes_channel_send() says. */
+int
+cuframes_publisher_send_stats (CuframesPublisher *publisher, CuframesPeer *peer)
 {
   CUFRAMES_AUTO_FREE CuframesSubscriberStats *subscribers = calloc (publisher->peer_count, sizeof *subscribers);
   CuframesMessage message = {.type = CUFRAMES_MESSAGE_STATS };
@@ -344,6 +352,10 @@ answer_stats (CuframesPublisher *publisher, CuframesPeer *peer)
     if (!publisher->peers[i]->dead)
       cuframes_peer_get_stats (publisher->peers[i], publisher->ring, &subscribers[message.stats.count++]);
   message.stats.subscribers = subscribers;
+  if (publisher->ring != NULL && publisher->ring->message.format_bytes <= CUFRAMES_WIRE_STATS_FORMAT_MAX) {
+    message.stats.format = publisher->ring->message.format;
+    message.stats.format_bytes = publisher->ring->message.format_bytes;
+  }
   return cuframes_channel_send (peer->fd, &message, NULL, 0);
 }
 
@@ -367,7 +379,7 @@ obey (Server *server, CuframesPeer *peer)
       server->all_headers |= message->keyframe_all_headers != 0;
       return 0;
     case CUFRAMES_MESSAGE_ASK_STATS:
-      return answer_stats (publisher, peer);
+      return cuframes_publisher_send_stats (publisher, peer);
     case CUFRAMES_MESSAGE_BYE:
       cuframes_peer_linger (peer);
       return 0;

@@ -217,6 +217,18 @@ stalled (CuframesPublisher *publisher, CuframesPeer *peer)
   cuframes_peer_dismiss (peer, CUFRAMES_BYE_STALLED);
 }
 
+/* Observers are never sent a ring; the statistics say what the new one is like. One that reads nothing finds older ones first. */
+static void
+tell_observer (CuframesPublisher *publisher, CuframesPeer *peer)
+{
+  const int r = peer->dead || peer->lingering ? 0 : cuframes_publisher_send_stats (publisher, peer);
+
+  if (r != 0 && r != CUFRAMES_E_FULL) {
+    cuframes_peer_drop (peer);
+    cuframes_publisher_kick_server (publisher);
+  }
+}
+
 /**
  * cuframes_publisher_announce_ring:
  * @publisher: a publisher
@@ -247,6 +259,8 @@ cuframes_publisher_announce_ring (CuframesPublisher *publisher, CuframesRing *ri
       if (cuframes_peer_queue_ring (publisher->peers[i]) != 0)
         stalled (publisher, publisher->peers[i]);
       cuframes_publisher_flush_peer (publisher, publisher->peers[i]);
+      if (publisher->peers[i]->observer)
+        tell_observer (publisher, publisher->peers[i]);
     }
     cuframes_ring_unref (old);
   }

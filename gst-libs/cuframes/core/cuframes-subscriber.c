@@ -44,6 +44,7 @@ struct _CuframesSubscriber
   uint32_t pending_count;
   Pending *delivered;           /* what the last item borrows from */
   uint64_t event_serial;        /* of the newest event that has come in */
+  uint32_t stickies_due;        /* that are still to come in before the first frame */
   uint32_t newest_generation;   /* that has come in */
   bool gone;                    /* the publisher hung up */
   uint32_t bye;
@@ -210,6 +211,7 @@ settle (CuframesSubscriber *subscriber, int r, CuframesConnection *connection)
   if (r != 0)
     return r;
   subscriber->event_serial = connection->welcome.event_serial;
+  subscriber->stickies_due = connection->welcome.sticky_count;
   subscriber->newest_generation = 0;
   subscriber->gone = subscriber->greeted = subscriber->awaits_event = false;
   subscriber->bye = 0;
@@ -334,6 +336,8 @@ take_event (CuframesSubscriber *subscriber)
 
   if (event->serial != 0)
     subscriber->event_serial = event->serial;
+  else if (subscriber->stickies_due > 0)
+    subscriber->stickies_due--;
   if (subscriber->inbox.fd_count == 0)
     return append_pending (subscriber, event->bytes, event->byte_count);
   r = cuframes_memfd_map (subscriber->inbox.fds[0], event->byte_count, CUFRAMES_MEMFD_OWNER_WRITES, true, &data);
@@ -543,13 +547,15 @@ fetch_frame (CuframesSubscriber *subscriber)
       subscriber->config.delivery == CUFRAMES_DELIVERY_LATEST ? CUFRAMES_READ_LATEST : CUFRAMES_READ_NEXT, &subscriber->stash);
 }
 
-/* A frame names the events that come before it. One that has not come in yet is on its way. */
+/* A frame names the events that come before it, and the welcome those that come before all frames. One that has not come in yet is on
+ * its way. frame is NULL if there is none. */
 static bool
-lacks_event (CuframesSubscriber *subscriber)
+lacks_event (CuframesSubscriber *subscriber, const CuframesFrame *frame)
 {
-  const CuframesFrameInfo *info = cuframes_frame_get_info (subscriber->stash);
+  const bool lacks = subscriber->stickies_due > 0
+      || (frame != NULL && (int64_t) (cuframes_frame_get_info (frame)->event_serial - subscriber->event_serial) > 0);
 
-  subscriber->awaits_event = !subscriber->gone && subscriber->bye == 0 && (int64_t) (info->event_serial - subscriber->event_serial) > 0;
+  subscriber->awaits_event = lacks && !subscriber->gone && subscriber->bye == 0;
   return subscriber->awaits_event;
 }
 
@@ -613,7 +619,7 @@ cuframes_subscriber_try_next (CuframesSubscriber *subscriber, CuframesItem *ret_
       disconnect (subscriber);
     return r;
   }
-  if (r == 0 && lacks_event (subscriber))
+  if ((r == 0 || r == CUFRAMES_E_EMPTY) && lacks_event (subscriber, r == 0 ? subscriber->stash : NULL))
     return CUFRAMES_E_EMPTY;
   if (r == 0)
     deliver_frame (subscriber, ret_item);
@@ -651,21 +657,24 @@ has_anything (const CuframesSubscriber *subscriber)
   return atomic_load_explicit (&subscriber->mapping->control->head, memory_order_seq_cst) != subscriber->reader.cursor || has_news (subscriber);
 }
 
-/* Takes the wake-ups off the pipe. What they were written for is looked for after this, so that none is lost. The end of the pipe is the
- * publisher's. */
+/* Takes the wake-ups off the pipe. What they were written for is looked for after this, so that none is lost: frames are on the ring, but
+ * a message may be one of which the ring says nothing. The end of the pipe is the publisher's. */
 static void
 quieten (CuframesSubscriber *subscriber)
 {
   char bytes[64];
+  bool is_message = false;
   ssize_t got;
 
   do {
     got = read (subscriber->connection->wake_fd, bytes, sizeof bytes);
+    is_message |= got == (ssize_t) sizeof bytes || (got > 0 && memchr (bytes, CUFRAMES_WAKE_MESSAGE, (size_t) got) != NULL);
   } while (got == (ssize_t) sizeof bytes || (got < 0 && errno == EINTR));
-  if (got > 0 || (got < 0 && errno == EAGAIN))
-    return;
-  hear (subscriber);
-  hang_up (subscriber, 0);
+  if (got == 0 || (got < 0 && errno != EAGAIN)) {
+    hear (subscriber);
+    hang_up (subscriber, 0);
+  } else if (is_message || subscriber->mapping == NULL)
+    hear (subscriber);
 }
 
 /**
@@ -681,17 +690,17 @@ quieten (CuframesSubscriber *subscriber)
 int
 cuframes_subscriber_arm (CuframesSubscriber *subscriber)
 {
+  const uint32_t pending_count = subscriber->pending_count;
+
   if (subscriber->connection == NULL)
     return CUFRAMES_E_ABSENT;
   if (subscriber->awaits_event)
     return CUFRAMES_E_EMPTY;
   quieten (subscriber);
-  if (subscriber->mapping == NULL)
-    hear (subscriber);
-  if (subscriber->gone || subscriber->bye != 0)
+  if (subscriber->gone || subscriber->bye != 0 || subscriber->pending_count != pending_count)
     return 0;
   if (subscriber->mapping == NULL)
-    return subscriber->pending != NULL ? 0 : CUFRAMES_E_EMPTY;
+    return CUFRAMES_E_EMPTY;
   /* SYNC sleep: seq_cst, then the head; pairs with cuframes_peer_wake(), which stores the head and then reads this word. */
   atomic_store_explicit (&subscriber->mapping->page->waiting, 1, memory_order_seq_cst);
   CUFRAMES_TESTPOINT ("subscriber/armed");
@@ -742,12 +751,8 @@ sleep_until (CuframesSubscriber *subscriber, uint64_t deadline_ns)
   pthread_mutex_unlock (&subscriber->lock);
   if (subscriber->awaits_event)
     return 0;
-  /* When woken for no frame, a message is what it was. */
-  if (events & POLLIN) {
-    if (subscriber->mapping != NULL && !has_anything (subscriber))
-      hear (subscriber);
+  if (events & POLLIN)
     return 0;
-  }
   hear (subscriber);
   hang_up (subscriber, 0);
   return 0;

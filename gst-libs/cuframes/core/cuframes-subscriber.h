@@ -205,10 +205,6 @@ CUFRAMES_API const void *cuframes_frame_get_metas (const CuframesFrame * frame);
 CUFRAMES_API CuframesArena *cuframes_frame_peek_arena (const CuframesFrame * frame);
 CUFRAMES_API uint64_t cuframes_frame_get_offset (const CuframesFrame * frame);
 
-/* Looking on without taking part: the statistics of a channel */
-CUFRAMES_API int cuframes_observe (const char *socket_path, uint64_t timeout_ns, CuframesPublisherStats * ret_stats,
-    CuframesSubscriberStats * ret_subscribers, uint32_t capacity, uint32_t * ret_count);
-
 #ifdef __cplusplus
 }
 #endif

@@ -124,6 +124,7 @@ welcome (Cursor *cursor, CuframesWelcome *message)
   u64 (cursor, &message->ring_id);
   u32 (cursor, &message->max_leases);
   u64 (cursor, &message->event_serial);
+  u32 (cursor, &message->sticky_count);
   u64 (cursor, &message->head);
 }
 
@@ -217,14 +218,14 @@ stats (Cursor *cursor, CuframesStatsMessage *message)
   u32 (cursor, &message->count);
   if (message->count > STATS_COUNT_MAX)
     cursor->failed = true;
-  if (cursor->out == NULL) {
+  if (cursor->out == NULL)
     message->encoded = borrow (cursor, cursor->failed ? 0 : message->count * SUBSCRIBER_STATS_BYTES, STATS_COUNT_MAX * SUBSCRIBER_STATS_BYTES);
-    return;
-  }
-  for (uint32_t i = 0; !cursor->failed && i < message->count; i++) {
+  for (uint32_t i = 0; cursor->out != NULL && !cursor->failed && i < message->count; i++) {
     CuframesSubscriberStats copy = message->subscribers[i];
     subscriber_stats (cursor, &copy);
   }
+  u32 (cursor, &message->format_bytes);
+  tail (cursor, &message->format, message->format_bytes, CUFRAMES_WIRE_STATS_FORMAT_MAX);
 }
 
 static void

@@ -15,6 +15,9 @@
 #define CUFRAMES_WIRE_BYTES_MAX (160u * 1024u)
 #define CUFRAMES_WIRE_FDS_MAX 3u
 #define CUFRAMES_WIRE_DEVICES_MAX 16u
+/* What is written to a wake pipe: whether the ring or the socket is to be looked at. */
+#define CUFRAMES_WAKE_FRAME 'f'
+#define CUFRAMES_WAKE_MESSAGE 'm'
 /* Longer events travel in a memory file of their own. */
 #define CUFRAMES_WIRE_EVENT_INLINE_MAX (32u * 1024u)
 /* Longer formats are left out of statistics, so that these fit into a message with every subscriber there can be. */
@@ -73,6 +76,7 @@ typedef struct
   uint64_t ring_id;
   uint32_t max_leases;
   uint64_t event_serial;        /* sticky events that follow do not count */
+  uint32_t sticky_count;        /* how many of them follow: they come before the first frame */
   uint64_t head;                /* newest frame at this moment: where the start is counted from */
 } CuframesWelcome;
 

@@ -4,6 +4,7 @@
 #define CUFRAMES_H
 
 #include "cuframes-arena.h"
+#include "cuframes-observer.h"
 #include "cuframes-publisher.h"
 #include "cuframes-subscriber.h"
 #include "cuframes-types.h"

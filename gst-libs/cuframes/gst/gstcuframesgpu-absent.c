@@ -93,8 +93,14 @@ gst_cuframes_gpu_wrap_frame (GstCuframesGpu * self, CuframesFrame * frame, const
 }
 
 void
-gst_cuframes_gpu_release_waiters (CuframesArena * arena)
+gst_cuframes_gpu_finish (CuframesRing * ring, guint64 fence)
 {
+}
+
+const gchar *
+gst_cuframes_gpu_get_name (GstCuframesGpu * self)
+{
+  return "";
 }
 
 gchar *

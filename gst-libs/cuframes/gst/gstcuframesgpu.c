@@ -49,13 +49,19 @@ gst_cuframes_gpu_answer_query (GstElement * element, GstQuery * query, GstObject
 GstCuframesGpu *
 gst_cuframes_gpu_new (GstElement * element, gint device_id, GstObject ** cuda_context, gchar ** text)
 {
+  gchar said[CUFRAMES_TEXT_BYTES] = "";
   GstCuframesGpu *self;
   GstAllocator *allocator;
   GError *error = NULL;
 
+  /* GStreamer says less of what is missing, and before 1.24 its second try never returns where there is no GPU. */
+  if (cuframes_cuda_check_driver (said, sizeof said) != 0) {
+    *text = g_strdup_printf ("CUDA cannot be used: %s; or use host memory (cudadownload before the sink)", said);
+    return NULL;
+  }
   if (!gst_cuda_load_library ()) {
-    *text = g_strdup ("CUDA cannot be used: libcuda.so.1 was not found or is too old: install the NVIDIA driver, or use host memory "
-        "(cudadownload before the sink)");
+    *text = g_strdup ("CUDA cannot be used: GStreamer finds no function that it needs in libcuda.so.1: install a newer NVIDIA driver, or use "
+        "host memory (cudadownload before the sink)");
     return NULL;
   }
   if (!gst_cuda_ensure_element_context (element, device_id, (GstCudaContext **) cuda_context)) {
@@ -167,10 +173,11 @@ gst_cuframes_gpu_copy (GstCuframesGpu * self, const GstVideoInfo * info, GstBuff
   GstVideoFrame source, target;
   gboolean copied = FALSE;
 
-  if (from_gpu)
-    gst_cuframes_compat_memory_sync (gst_buffer_peek_memory (from, 0));
   if (!gst_video_frame_map (&source, info, from, (GstMapFlags) (GST_MAP_READ | (from_gpu ? GST_MAP_CUDA : 0))))
     return FALSE;
+  /* After the mapping, which queues the upload of what the CPU wrote. */
+  if (from_gpu)
+    gst_cuframes_compat_memory_sync (gst_buffer_peek_memory (from, 0));
   if (gst_video_frame_map (&target, info, to, (GstMapFlags) (GST_MAP_WRITE | GST_MAP_CUDA))) {
     if (gst_cuda_context_push (gst_cuda_vmm_allocator_peek_context (self->allocator))) {
       copied = TRUE;
@@ -186,6 +193,20 @@ gst_cuframes_gpu_copy (GstCuframesGpu * self, const GstVideoInfo * info, GstBuff
   return copied;
 }
 
+/* What the CPU wrote lies in the memory's staging copy until somebody maps it for the GPU. */
+static gboolean
+upload (GstMemory * memory)
+{
+  GstMapInfo map;
+
+  if (!GST_MEMORY_FLAG_IS_SET (memory, GST_CUDA_MEMORY_TRANSFER_NEED_UPLOAD))
+    return TRUE;
+  if (!gst_memory_map (memory, &map, (GstMapFlags) (GST_MAP_READ | GST_MAP_CUDA)))
+    return FALSE;
+  gst_memory_unmap (memory, &map);
+  return TRUE;
+}
+
 /* Before a slot is published: nothing orders the GPU's writes before the CPU's announcement but this. Either they are waited for here, or a
  * write of the slot's fence word is queued behind them and the frame says so. value rises with every frame of the ring, from 1. */
 gboolean
@@ -194,6 +215,8 @@ gst_cuframes_gpu_complete (GstMemory * memory, gboolean by_fence, guint32 slot, 
   GstCudaStream *stream;
   guint64 fence;
 
+  if (!upload (memory))
+    return FALSE;
   if (!gst_cuframes_compat_memory_is_pending (memory))
     return TRUE;
   stream = gst_cuframes_compat_memory_get_stream (memory);
@@ -208,6 +231,13 @@ gst_cuframes_gpu_complete (GstMemory * memory, gboolean by_fence, guint32 slot, 
   }
   gst_cuframes_compat_memory_sync (memory);
   return TRUE;
+}
+
+/* Before a publisher says goodbye: whoever waits for its newest frame would wait for ever if this process ended before its GPU. */
+void
+gst_cuframes_gpu_finish (CuframesRing * ring, guint64 fence)
+{
+  cuframes_arena_cuda_wait_host (cuframes_ring_peek_arena (ring), fence, FENCE_NS);
 }
 
 /* Lets a subscriber that is not connected take frames in GPU memory. */
@@ -261,12 +291,11 @@ gst_cuframes_gpu_wrap_frame (GstCuframesGpu * self, CuframesFrame * frame, const
   return memory;
 }
 
-/* The publisher of the arena has died: whoever waits for a frame of it that will never be complete waits no longer. */
-void
-gst_cuframes_gpu_release_waiters (CuframesArena * arena)
+/* (transfer none): its model and UUID, for messages. */
+const gchar *
+gst_cuframes_gpu_get_name (GstCuframesGpu * self)
 {
-  if (cuframes_arena_get_kind (arena) == CUFRAMES_MEMORY_CUDA)
-    cuframes_arena_cuda_release_waiters (arena);
+  return cuframes_cuda_device_get_name (gst_cuda_vmm_allocator_peek_device (self->allocator));
 }
 
 /* (transfer full): what the driver said last. */

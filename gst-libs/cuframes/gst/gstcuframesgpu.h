@@ -61,6 +61,9 @@ gboolean         gst_cuframes_gpu_complete        (GstMemory * memory,
                                                    guint64 value,
                                                    CuframesFrameInfo * info);
 
+void             gst_cuframes_gpu_finish          (CuframesRing * ring,
+                                                   guint64 fence);
+
 /* Subscribing */
 gint             gst_cuframes_gpu_let_import      (GstCuframesGpu * self,
                                                    CuframesSubscriber * subscriber);
@@ -71,7 +74,7 @@ GstMemory *      gst_cuframes_gpu_wrap_frame      (GstCuframesGpu * self,
                                                    gpointer owner,
                                                    GDestroyNotify release);
 
-void             gst_cuframes_gpu_release_waiters (CuframesArena * arena);
+const gchar *    gst_cuframes_gpu_get_name        (GstCuframesGpu * self);
 
 gchar *          gst_cuframes_gpu_explain         (GstCuframesGpu * self);
 

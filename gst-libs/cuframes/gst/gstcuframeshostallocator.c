@@ -5,6 +5,10 @@
 #include "gstcuframeshostallocator.h"
 
 #include <gio/gio.h>
+#include <string.h>
+
+/* What vector code likes best. */
+#define COPY_ALIGNMENT 64
 
 struct _GstCuframesHostAllocator
 {
@@ -85,6 +89,26 @@ host_memory_share (GstMemory * memory, gssize offset, gssize size)
           self->arena_offset, memory->maxsize, memory->align, memory->offset + offset, size));
 }
 
+/* A copy is no memory file: who copies to let a slot go may keep thousands, and each would be a descriptor. */
+static GstMemory *
+host_memory_copy (GstMemory * memory, gssize offset, gssize size)
+{
+  GstAllocationParams params = {.align = COPY_ALIGNMENT - 1 };
+  GstMemory *copy;
+  GstMapInfo map;
+
+  if (size == -1)
+    size = (gssize) memory->size > offset ? (gssize) memory->size - offset : 0;
+  copy = gst_allocator_alloc (NULL, size, &params);
+  if (copy == NULL || !gst_memory_map (copy, &map, GST_MAP_WRITE)) {
+    g_clear_pointer (&copy, gst_memory_unref);
+    return NULL;
+  }
+  memcpy (map.data, (guint8 *) ((HostMemory *) memory)->data + memory->offset + offset, size);
+  gst_memory_unmap (copy, &map);
+  return copy;
+}
+
 static gboolean
 host_memory_is_span (GstMemory * one, GstMemory * other, gsize * offset)
 {
@@ -113,6 +137,7 @@ gst_cuframes_host_allocator_init (GstCuframesHostAllocator * self)
   allocator->mem_map = host_memory_map;
   allocator->mem_unmap = host_memory_unmap;
   allocator->mem_share = host_memory_share;
+  allocator->mem_copy = host_memory_copy;
   allocator->mem_is_span = host_memory_is_span;
 }
 
