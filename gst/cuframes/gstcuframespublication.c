@@ -23,6 +23,7 @@ struct _GstCuframesPublication
   GstCuframesGpu *gpu;          /* once frames in GPU memory are published */
   gboolean by_fence;
   guint64 fence_value;          /* of the newest fence; rises for good */
+  guint64 newest_fence;         /* of the current ring; 0 if its frames are complete when they are announced */
 
   GstCaps *caps;
   GstVideoInfo info;
@@ -58,6 +59,8 @@ drop_own_pool (GstCuframesPublication * self)
 void
 gst_cuframes_publication_free (GstCuframesPublication * self)
 {
+  if (self->newest_fence != 0)
+    gst_cuframes_gpu_finish (self->ring, self->newest_fence);
   drop_own_pool (self);
   self->ring = cuframes_ring_unref (self->ring);
   gst_clear_caps (&self->caps);
@@ -169,6 +172,7 @@ adopt_ring (GstCuframesPublication * self, CuframesRing * ring)
     return FALSE;
   cuframes_ring_unref (self->ring);
   self->ring = cuframes_ring_ref (ring);
+  self->newest_fence = 0;
   self->ring_fits = TRUE;
   return TRUE;
 }
@@ -259,9 +263,17 @@ copy_to_ring (GstCuframesPublication * self, GstBuffer * buffer, GstCuframesSlot
   return NULL;
 }
 
+static gint
+no_picture (GError ** error)
+{
+  g_set_error_literal (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "The buffer does not hold a picture of the caps' size");
+  return -EINVAL;
+}
+
 /* original: what the metas are read from; buffer: the slot. Returns what cuframes_publisher_publish() did. */
 static gint
-publish_slot (GstCuframesPublication * self, GstBuffer * original, GstBuffer * buffer, GstCuframesSlot * slot, guint64 moment_ns)
+publish_slot (GstCuframesPublication * self, GstBuffer * original, GstBuffer * buffer, GstCuframesSlot * slot, guint64 moment_ns,
+    GError ** error)
 {
   CuframesFrameInfo info;
   guint64 capacity;
@@ -272,14 +284,23 @@ publish_slot (GstCuframesPublication * self, GstBuffer * original, GstBuffer * b
   gint r;
 
   gst_cuframes_frame_describe (buffer, &self->info, &info);
+  /* Every subscriber would leave the channel because of it. */
+  if (!gst_cuframes_frame_layout_fits (&info, &self->info))
+    return no_picture (error);
   info.moment_ns = moment_ns;
   info.flags = original != buffer ? CUFRAMES_FRAME_COPIED : 0;
   size = gst_cuframes_codec_metas_to_bytes (original, metas, capacity, &skipped);
   if (size > capacity)
     GST_WARNING_OBJECT (self->element, "metas of %" G_GSIZE_FORMAT " bytes do not fit and are left out", size);
   info.meta_bytes = size > capacity ? 0 : size;
-  if (self->on_gpu)
-    gst_cuframes_gpu_complete (memory, self->by_fence, slot->index, ++self->fence_value, &info);
+  if (self->on_gpu) {
+    if (!gst_cuframes_gpu_complete (memory, self->by_fence, slot->index, ++self->fence_value, &info)) {
+      g_set_error_literal (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_WRITE, "The GPU does not take the picture");
+      return -EIO;
+    }
+    if (info.flags & CUFRAMES_FRAME_FENCED)
+      self->newest_fence = info.fence_value;
+  }
   /* Whoever keeps the buffer upstream and writes to it later gets a copy from GStreamer. */
   GST_MINI_OBJECT_FLAG_SET (memory, GST_MEMORY_FLAG_READONLY);
   r = cuframes_publisher_publish (self->publisher, slot->ring, slot->index, &info, NULL);
@@ -304,11 +325,9 @@ publish_copy (GstCuframesPublication * self, GstBuffer * buffer, guint64 moment_
     return r;
   }
   copy = copy_to_ring (self, buffer, slot);
-  if (copy == NULL) {
-    g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "The buffer does not hold a picture of the caps' size");
-    return -EINVAL;
-  }
-  r = publish_slot (self, buffer, copy, slot, moment_ns);
+  if (copy == NULL)
+    return no_picture (error);
+  r = publish_slot (self, buffer, copy, slot, moment_ns, error);
   gst_buffer_unref (copy);
   return r;
 }
@@ -331,7 +350,7 @@ gst_cuframes_publication_publish (GstCuframesPublication * self, GstBuffer * buf
   gint r;
 
   if (slot != NULL)
-    r = publish_slot (self, buffer, buffer, slot, moment_ns);
+    r = publish_slot (self, buffer, buffer, slot, moment_ns, error);
   else
     r = publish_copy (self, buffer, moment_ns, error);
   if (r == CUFRAMES_E_HELD)

@@ -95,6 +95,7 @@ struct _GstCuframesSink
   /* Streaming thread */
   GstCuframesPublication *publication;
   GstCuframesGpu *gpu;          /* once caps ask for one */
+  gboolean gpu_failed;          /* and there was none, which was said */
   GstCuframesTiming timing;
   GstClockTime told_latency;
   gboolean waited;
@@ -195,6 +196,11 @@ open_channel (GstCuframesSink * self, CuframesPublisher ** publisher, gchar ** t
   gboolean good;
   gint r;
 
+  if (self->wait_for_subscribers > self->max_subscribers) {
+    *text = g_strdup_printf ("wait-for-subscribers is %u, but max-subscribers lets in %u at most: raise it", self->wait_for_subscribers,
+        self->max_subscribers);
+    return FALSE;
+  }
   good = gst_cuframes_channel_resolve (self->channel, self->socket_path, &path, text) && parse_access (self, &config, &uids, &gids, text);
   if (good) {
     config.socket_path = path;
@@ -231,6 +237,7 @@ open_publisher (GstCuframesSink * self)
   gst_cuframes_timing_clear (&self->timing);
   self->told_latency = GST_CLOCK_TIME_NONE;
   self->waited = FALSE;
+  self->gpu_failed = FALSE;
   self->publication = gst_cuframes_publication_new (GST_ELEMENT (self), publisher, self->slots, on_pool_error);
   GST_OBJECT_LOCK (self);
   self->publisher = publisher;
@@ -246,10 +253,13 @@ close_publisher (GstCuframesSink * self)
   GST_OBJECT_LOCK (self);
   publisher = g_steal_pointer (&self->publisher);
   GST_OBJECT_UNLOCK (self);
+  /* Upstream may still be running, and GStreamer hands on its allocation query, under this lock, to elements in any state. */
+  GST_PAD_STREAM_LOCK (GST_BASE_SINK_PAD (self));
   g_clear_pointer (&self->publication, gst_cuframes_publication_free);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
   gst_clear_object (&self->cuda_context);
   gst_cuframes_timing_clear (&self->timing);
+  GST_PAD_STREAM_UNLOCK (GST_BASE_SINK_PAD (self));
   cuframes_publisher_free (publisher);
 }
 
@@ -302,8 +312,11 @@ ensure_gpu (GstCuframesSink * self, GstCaps * caps)
 
   if (self->gpu != NULL || !gst_cuframes_gpu_caps_are_gpu (caps))
     return TRUE;
+  if (self->gpu_failed)
+    return FALSE;
   self->gpu = gst_cuframes_gpu_new (GST_ELEMENT (self), self->cuda_device_id, &self->cuda_context, &text);
   if (self->gpu == NULL) {
+    self->gpu_failed = TRUE;
     GST_ELEMENT_ERROR (self, RESOURCE, OPEN_WRITE, ("%s", text), (NULL));
     g_free (text);
     return FALSE;
@@ -337,7 +350,7 @@ sink_propose_allocation (GstBaseSink * sink, GstQuery * query)
   guint size;
 
   gst_query_parse_allocation (query, &caps, &need_pool);
-  if (caps == NULL || !ensure_gpu (self, caps))
+  if (caps == NULL || self->publication == NULL || !ensure_gpu (self, caps))
     return FALSE;
   if (need_pool) {
     pool = gst_cuframes_publication_make_pool (self->publication, caps, PROPOSED_BUFFERS, &size);

@@ -25,6 +25,7 @@
 #include "gstcuframescodec.h"
 #include "gstcuframessubscription.h"
 #include "gstcuframestiming.h"
+#include "gstcuframesuri.h"
 
 GST_DEBUG_CATEGORY_STATIC (gst_cuframes_src_debug);
 #define GST_CAT_DEFAULT gst_cuframes_src_debug
@@ -87,7 +88,8 @@ static GParamSpec *properties[N_PROPERTIES];
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
     GST_STATIC_CAPS (GST_CUFRAMES_VIDEO_CAPS));
 
-G_DEFINE_TYPE (GstCuframesSrc, gst_cuframes_src, GST_TYPE_PUSH_SRC);
+G_DEFINE_TYPE_WITH_CODE (GstCuframesSrc, gst_cuframes_src, GST_TYPE_PUSH_SRC,
+    G_IMPLEMENT_INTERFACE (GST_TYPE_URI_HANDLER, gst_cuframes_uri_handler_init));
 GST_ELEMENT_REGISTER_DEFINE (cuframessrc, "cuframessrc", GST_RANK_NONE, GST_TYPE_CUFRAMES_SRC);
 
 /* Opening and closing */
@@ -241,8 +243,9 @@ fail_connect (GstCuframesSrc * self, gint r)
       GST_ELEMENT_ERROR (self, RESOURCE, NOT_FOUND, ("Nobody publishes on %s: start the publisher, or raise connect-timeout", self->path), (NULL));
       break;
     case CUFRAMES_E_REFUSED:
-      GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("The publisher of %s says no: %s", self->path, cuframes_subscriber_get_refusal (self->subscriber)),
-          (NULL));
+      GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("The publisher of %s says no: %s%s%s", self->path,
+              cuframes_subscriber_get_refusal (self->subscriber), self->gpu == NULL ? "" : "; this element uses ",
+              self->gpu == NULL ? "" : gst_cuframes_gpu_get_name (self->gpu)), (NULL));
       break;
     case CUFRAMES_E_PEER:
       GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("What listens on %s is no publisher, or one of another release", self->path), (NULL));
@@ -304,11 +307,12 @@ leave (GstCuframesSrc * self, guint32 bye)
   self->discont = TRUE;
   if (bye == 0 || bye == CUFRAMES_BYE_SHUTDOWN)
     gst_cuframes_subscription_end (self->subscription);
-  if (bye == CUFRAMES_BYE_MEMORY && self->gpu == NULL)
-    return take_gpu (self);
-  if (bye == CUFRAMES_BYE_PROTOCOL || bye == CUFRAMES_BYE_MEMORY) {
+  /* With a GPU already it comes back to be refused, in words. */
+  if (bye == CUFRAMES_BYE_MEMORY)
+    return self->gpu == NULL ? take_gpu (self) : GST_FLOW_OK;
+  if (bye == CUFRAMES_BYE_PROTOCOL) {
     GST_ELEMENT_ERROR (self, RESOURCE, READ, ("The publisher of %s and this element do not understand each other: install the same release on "
-            "both sides, and see that this side can map the publisher's memory", self->path), (NULL));
+            "both sides", self->path), (NULL));
     return GST_FLOW_ERROR;
   }
   if (bye == CUFRAMES_BYE_EVICTED || bye == CUFRAMES_BYE_STALLED)
@@ -542,7 +546,8 @@ src_create (GstPushSrc * src, GstBuffer ** buffer)
         flow = GST_FLOW_ERROR;
     }
   }
-  return flow;
+  /* The error is on the bus; the base class would add another that says nothing. What is downstream ends either way. */
+  return flow == GST_FLOW_ERROR ? GST_FLOW_EOS : flow;
 }
 
 /* GObject */
@@ -554,6 +559,9 @@ get_stats (GstCuframesSrc * self)
 
   if (self->subscriber != NULL)
     cuframes_subscriber_get_counters (self->subscriber, &counters);
+  /* The counter is as old as the last frame. */
+  if (self->subscriber != NULL)
+    counters.leases_held = gst_cuframes_subscription_count_held (self->subscription);
   return gst_structure_new ("application/x-cuframes-stats",
       "connected", G_TYPE_BOOLEAN, counters.connected != 0, "connections", G_TYPE_UINT64, counters.connections,
       "generation", G_TYPE_UINT, counters.generation, "delivered", G_TYPE_UINT64, counters.delivered,

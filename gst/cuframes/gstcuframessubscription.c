@@ -26,7 +26,8 @@ struct _GstCuframesSubscription
 
   GMutex lock;                  /* guards what follows */
   GCond given_back;
-  guint held;
+  guint held;                   /* frames of the current ring that are out; those of former ones do not count */
+  guint ring_serial;
   gboolean waiting;
   gboolean flushing;
 };
@@ -36,6 +37,7 @@ typedef struct
 {
   GstCuframesSubscription *subscription;
   CuframesFrame *frame;
+  guint ring_serial;
 } HeldFrame;
 
 GstCuframesSubscription *
@@ -83,12 +85,10 @@ gst_cuframes_subscription_set_gpu (GstCuframesSubscription * self, GstCuframesGp
   self->gpu = gst_cuframes_gpu_ref (gpu);
 }
 
-/* The publisher has gone: work that waits for a frame which it never completed waits no longer. */
+/* The publisher has gone. */
 void
 gst_cuframes_subscription_end (GstCuframesSubscription * self)
 {
-  if (self->arena != NULL)
-    gst_cuframes_gpu_release_waiters (self->arena);
   self->arena = cuframes_arena_unref (self->arena);
   self->layout.plane_count = 0;
   gst_clear_buffer (&self->spare);
@@ -111,6 +111,10 @@ gst_cuframes_subscription_set_format (GstCuframesSubscription * self, gconstpoin
   }
   gst_caps_take (&self->caps, caps);
   self->info = info;
+  g_mutex_lock (&self->lock);
+  self->held = 0;
+  self->ring_serial++;
+  g_mutex_unlock (&self->lock);
   memset (&self->layout, 0, sizeof self->layout);
   gst_clear_buffer (&self->spare);
   return self->caps;
@@ -124,7 +128,8 @@ give_back (gpointer data)
 
   cuframes_frame_unref (held->frame);
   g_mutex_lock (&self->lock);
-  self->held--;
+  if (held->ring_serial == self->ring_serial)
+    self->held--;
   if (self->waiting)
     g_cond_signal (&self->given_back);
   g_mutex_unlock (&self->lock);
@@ -150,6 +155,7 @@ hold (GstCuframesSubscription * self, CuframesFrame * frame)
   held->frame = frame;
   g_atomic_ref_count_inc (&self->references);
   g_mutex_lock (&self->lock);
+  held->ring_serial = self->ring_serial;
   self->held++;
   g_mutex_unlock (&self->lock);
   return held;
@@ -261,6 +267,18 @@ gst_cuframes_subscription_wrap (GstCuframesSubscription * self, CuframesFrame * 
   }
   cuframes_frame_unref (frame);
   return buffer;
+}
+
+/* Frames that are out. Any thread. */
+guint
+gst_cuframes_subscription_count_held (GstCuframesSubscription * self)
+{
+  guint held;
+
+  g_mutex_lock (&self->lock);
+  held = self->held;
+  g_mutex_unlock (&self->lock);
+  return held;
 }
 
 /* Waits until one of the frames that are out comes back. FALSE when flushing. */

@@ -39,6 +39,8 @@ GstBuffer *               gst_cuframes_subscription_wrap        (GstCuframesSubs
 
 gboolean                  gst_cuframes_subscription_wait        (GstCuframesSubscription * self);
 
+guint                     gst_cuframes_subscription_count_held  (GstCuframesSubscription * self);
+
 void                      gst_cuframes_subscription_set_flushing (GstCuframesSubscription * self,
                                                                 gboolean flushing);
 
