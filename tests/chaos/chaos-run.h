@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The parent's rooms: processes and what is done to them, what they have open, and what is said about it. */
+#ifndef CHAOS_RUN_H
+#define CHAOS_RUN_H
+
+#include <signal.h>
+
+#include "chaos.h"
+
+/* What a process has open now. */
+typedef struct
+{
+  gboolean known;
+  guint fds;
+  guint shared_maps;            /* of memory that is passed by descriptor */
+  guint maps;
+  guint64 private_kib;
+} ChaosState;
+
+typedef struct
+{
+  pid_t pid;
+  int fd;                       /* hangs up when it has gone; closed to make it leave */
+  guint64 life;
+  guint64 continue_ns;          /* stopped until then, 0 if it runs */
+  ChaosState mark;
+} ChaosProcess;
+
+typedef struct
+{
+  ChaosShared *shared;
+  int shared_fd;
+  guint64 random, lives;
+  ChaosProcess publisher;
+  ChaosProcess subscribers[CHAOS_SUBSCRIBERS_MAX];
+  guint count;                  /* subscribers of all kinds */
+  gchar *dir, *socket_path;
+  guint64 begin_ns;
+  guint64 made_before;          /* when the last status line was written */
+  /* What was done */
+  guint subscriber_kills, publisher_kills, stops;
+  ChaosTimes *leases_kill, *leases_end; /* until a killed subscriber's leases were back: from the kill, and from the end of its process */
+  /* What went wrong */
+  guint failures;
+  ChaosState before;            /* the publisher without subscribers */
+  guint64 gpu_before_mib, gpu_mark_kib;
+} ChaosRun;
+
+extern volatile sig_atomic_t chaos_interrupted;
+
+/* chaos-process.c */
+int chaos_process_role (int argc, char **argv);
+gboolean chaos_process_start (ChaosRun * run, gboolean publisher, guint index);
+gboolean chaos_process_has_gone (const ChaosProcess * process, guint64 timeout_ns);
+void chaos_process_kill (ChaosRun * run, ChaosProcess * process);
+void chaos_process_leave (ChaosRun * run, ChaosProcess * process, const gchar * what);
+gboolean chaos_process_look (ChaosRun * run);
+void chaos_fail (ChaosRun * run, const gchar * format, ...) G_GNUC_PRINTF (2, 3);
+
+/* chaos-deeds.c: what happens to the processes */
+gboolean chaos_deeds (ChaosRun * run);
+void chaos_deeds_end (ChaosRun * run);
+
+/* chaos-ask.c: 1 if the publisher knows this process, 0 if it does not, -1 if it does not answer */
+int chaos_ask_knows (ChaosRun * run, pid_t pid);
+void chaos_ask_compare (ChaosRun * run);
+void chaos_ask_close (void);
+
+/* chaos-state.c */
+void chaos_state_read (pid_t pid, ChaosState * ret_state);
+gboolean chaos_state_settles (pid_t pid, const ChaosState * mark, guint64 timeout_ns, ChaosState * ret_state);
+guint chaos_state_count_files (const gchar * folder);
+guint64 chaos_state_gpu_mib (void);
+
+/* chaos-end.c: brings the run to its end and compares */
+void chaos_end_mark (ChaosRun * run);
+void chaos_end (ChaosRun * run);
+gboolean chaos_wait_frames (ChaosRun * run, guint64 timeout_ns);
+
+/* chaos-report.c */
+void chaos_report_line (ChaosRun * run);
+void chaos_report_end (ChaosRun * run);
+guint64 chaos_report_errors (const ChaosRun * run);
+
+#endif

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What comes between the frames: events and formats in their place, whatever their size, and the wake-ups over them. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "core-fixture.h"
+
+static CuframesPublisherStats
+get_stats (const Source *source)
+{
+  CuframesPublisherStats stats;
+
+  cuframes_publisher_get_stats (source->publisher, &stats);
+  return stats;
+}
+
+static int
+send_text (Source *source, uint64_t sticky_key, const char *text)
+{
+  return cuframes_publisher_send_event (source->publisher, CUFRAMES_EVENT_GST, sticky_key, text, strlen (text));
+}
+
+/* "F" a frame, "R" a format, "C" connected, "D" the end, "!" a frame that is torn, else an event's text; as many as there are at once. */
+static void
+describe (CuframesSubscriber *subscriber, char *story, size_t story_bytes)
+{
+  CuframesItem item;
+
+  story[0] = 0;
+  while (cuframes_subscriber_next (subscriber, 20000000, &item) == 0 && strlen (story) + 32 < story_bytes) {
+    char *end = story + strlen (story);
+    if (item.kind == CUFRAMES_ITEM_EVENT)
+      snprintf (end, 32, "%.*s ", (int) item.byte_count, (const char *) item.bytes);
+    else
+      snprintf (end, 32, "%s ", item.kind == CUFRAMES_ITEM_CONNECTED ? "C" : item.kind == CUFRAMES_ITEM_FORMAT ? "R"
+          : item.kind == CUFRAMES_ITEM_DISCONNECTED ? "D" : frame_is_whole (item.frame) ? "F" : "!");
+    cuframes_frame_unref (item.frame);
+  }
+}
+
+#define CHECK_STORY(subscriber, expected) \
+  do { \
+    char story_[1024]; \
+    describe (subscriber, story_, sizeof story_); \
+    if (strcmp (story_, expected) != 0) { \
+      fprintf (stderr, "  the story is \"%s\"\n", story_); \
+      fixture_fail (__FILE__, __LINE__, __func__, "it is \"" expected "\""); \
+    } \
+  } while (0)
+
+static void
+events_keep_their_place (void)
+{
+  CuframesSubscriber *subscriber;
+  Source source;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0);
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL);
+  CHECK_EQUAL (send_text (&source, 0, "early"), 0);
+  CHECK_EQUAL (source_start_ring (&source, 8, 1, "f"), 0);
+  CHECK_EQUAL (send_text (&source, 0, "a"), 0);
+  CHECK_EQUAL (source_publish (&source), 0);
+  CHECK_EQUAL (send_text (&source, 0, "b"), 0);
+  CHECK_EQUAL (send_text (&source, 0, "c"), 0);
+  CHECK_EQUAL (source_publish_many (&source, 2), 2);
+  CHECK_EQUAL (send_text (&source, 0, "d"), 0);
+  CHECK_EQUAL (source_start_ring (&source, 8, 1, "g"), 0);
+  CHECK_EQUAL (send_text (&source, 0, "e"), 0);
+  CHECK_EQUAL (source_publish (&source), 0);
+  CHECK_EQUAL (send_text (&source, 0, "f"), 0);
+  CHECK_STORY (subscriber, "C early R a F b c F F d R e F f ");
+  CHECK_EQUAL (source_publish (&source), 0);
+  CHECK_STORY (subscriber, "F ");
+  CHECK_EQUAL (send_text (&source, 0, "g"), 0);
+  CHECK_STORY (subscriber, "g ");
+  CHECK_EQUAL (source_publish (&source), 0);
+  CHECK_EQUAL (send_text (&source, 0, "last"), 0);
+  source_close (&source);
+  CHECK_STORY (subscriber, "F last D ");
+  cuframes_subscriber_free (subscriber);
+}
+
+static void
+who_is_overrun_still_gets_every_event (void)
+{
+  CuframesSubscriber *subscriber;
+  CuframesItem item;
+  Source source;
+  unsigned events = 0, frames = 0;
+  uint64_t last = 0;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL);
+  for (unsigned i = 0; i < 100; i++) {
+    char text[16];
+    snprintf (text, sizeof text, "%u", i);
+    CHECK_EQUAL (source_publish (&source), 0);
+    CHECK_EQUAL (send_text (&source, 0, text), 0);
+  }
+  while (cuframes_subscriber_next (subscriber, 20000000, &item) == 0) {
+    if (item.kind == CUFRAMES_ITEM_EVENT) {
+      char text[16];
+      snprintf (text, sizeof text, "%u", events++);
+      CHECK (item.byte_count == strlen (text) && memcmp (item.bytes, text, item.byte_count) == 0);
+    }
+    if (item.kind == CUFRAMES_ITEM_FRAME) {
+      /* the events up to this frame have come, those behind it have not */
+      CHECK_EQUAL (events, item.info->sequence - 1);
+      CHECK (item.info->sequence > last);
+      last = item.info->sequence;
+      frames++;
+      cuframes_frame_unref (item.frame);
+    }
+  }
+  CHECK_EQUAL (events, 100);
+  CHECK_EQUAL (frames, 3);
+  cuframes_subscriber_free (subscriber);
+  source_close (&source);
+}
+
+static void
+late_joiners_are_told_what_is_kept (void)
+{
+  CuframesSubscriber *subscriber;
+  Source source;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
+  CHECK_EQUAL (send_text (&source, 1, "stream-start"), 0);
+  CHECK_EQUAL (send_text (&source, 2, "segment-1"), 0);
+  CHECK_EQUAL (send_text (&source, 3, "tags"), 0);
+  CHECK_EQUAL (send_text (&source, 0, "passing"), 0);
+  CHECK_EQUAL (source_publish (&source), 0);
+  CHECK_EQUAL (send_text (&source, 2, "segment-2"), 0);
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL);
+  CHECK_STORY (subscriber, "C R stream-start segment-2 tags F ");
+  CHECK_EQUAL (source_publish (&source), 0);
+  CHECK_EQUAL (send_text (&source, 2, "segment-3"), 0);
+  CHECK_STORY (subscriber, "F segment-3 ");
+  cuframes_subscriber_free (subscriber);
+  cuframes_publisher_forget_events (source.publisher);
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL);
+  CHECK_STORY (subscriber, "C R F ");
+  cuframes_subscriber_free (subscriber);
+  source_close (&source);
+}
+
+typedef struct
+{
+  Source *source;
+  bool over;                    /* atomic */
+} Stream;
+
+static void *
+publish_until_told (void *user_data)
+{
+  Stream *stream = user_data;
+
+  while (!__atomic_load_n (&stream->over, __ATOMIC_RELAXED) && source_publish (stream->source) == 0)
+    fixture_yield ();
+  return NULL;
+}
+
+/* However long they take, and whatever is published meanwhile. */
+static void
+what_is_kept_comes_before_the_first_frame (void)
+{
+  const size_t byte_count = 4194304;
+  uint8_t *bytes = calloc (1, byte_count);
+  Source source;
+  Stream stream = { &source, false };
+  pthread_t thread;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 6, 1, "f") == 0);
+  for (uint64_t key = 1; key <= 6; key++)
+    CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_GST, key, bytes, byte_count), 0);
+  CHECK_EQUAL (source_publish (&source), 0);
+  REQUIRE (pthread_create (&thread, NULL, publish_until_told, &stream) == 0);
+  for (int round = 0; round < 20; round++) {
+    CuframesSubscriber *subscriber = sink_open ("cam", NULL);
+    CuframesItem item = { 0 };
+    unsigned events = 0;
+    REQUIRE (subscriber != NULL);
+    while (item.kind != CUFRAMES_ITEM_FRAME && sink_next (subscriber, &item) == 0)
+      events += item.kind == CUFRAMES_ITEM_EVENT;
+    CHECK_EQUAL (item.kind, CUFRAMES_ITEM_FRAME);
+    CHECK_EQUAL (events, 6);
+    cuframes_frame_unref (item.frame);
+    cuframes_subscriber_free (subscriber);
+  }
+  __atomic_store_n (&stream.over, true, __ATOMIC_RELAXED);
+  pthread_join (thread, NULL);
+  source_close (&source);
+  free (bytes);
+}
+
+static void
+events_of_every_size_arrive (void)
+{
+  static const size_t sizes[] = { 0, 1, 32768, 32769, 1048576, CUFRAMES_EVENT_BYTES_MAX };
+  uint8_t *bytes = malloc (CUFRAMES_EVENT_BYTES_MAX + 1);
+  CuframesSubscriber *subscriber;
+  CuframesItem item;
+  Source source;
+
+  for (size_t i = 0; i <= CUFRAMES_EVENT_BYTES_MAX; i++)
+    bytes[i] = (uint8_t) (i * 7 + i / 256);
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL);
+  CHECK_STORY (subscriber, "C R ");
+  for (int i = 0; i < 6; i++) {
+    CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_GST, 1, bytes, sizes[i]), 0);
+    REQUIRE (sink_expect (subscriber, CUFRAMES_ITEM_EVENT, &item));
+    CHECK (item.byte_count == sizes[i] && memcmp (item.bytes, bytes, sizes[i]) == 0);
+  }
+  CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_GST, 0, bytes, CUFRAMES_EVENT_BYTES_MAX + 1), -EMSGSIZE);
+  cuframes_subscriber_free (subscriber);
+  /* kept for one who joins later, too */
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL);
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_CONNECTED, &item));
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_FORMAT, &item));
+  REQUIRE (sink_expect (subscriber, CUFRAMES_ITEM_EVENT, &item));
+  CHECK (item.byte_count == CUFRAMES_EVENT_BYTES_MAX && memcmp (item.bytes, bytes, item.byte_count) == 0);
+  cuframes_subscriber_free (subscriber);
+  source_close (&source);
+  free (bytes);
+}
+
+static void
+formats_of_every_size_arrive (void)
+{
+  char *format = calloc (1, CUFRAMES_FORMAT_BYTES_MAX + 2);
+  CuframesSubscriber *subscriber;
+  CuframesItem item;
+  Source source;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0);
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL);
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_CONNECTED, &item));
+  CHECK_EQUAL (source_start_ring (&source, 4, 1, ""), 0);
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_FORMAT, &item));
+  CHECK_EQUAL (item.byte_count, 0);
+  memset (format, 'f', CUFRAMES_FORMAT_BYTES_MAX);
+  CHECK_EQUAL (source_start_ring (&source, 4, 1, format), 0);
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_FORMAT, &item));
+  CHECK (item.byte_count == CUFRAMES_FORMAT_BYTES_MAX && memcmp (item.bytes, format, item.byte_count) == 0);
+  format[CUFRAMES_FORMAT_BYTES_MAX] = 'f';
+  CHECK_EQUAL (source_start_ring (&source, 4, 1, format), -EMSGSIZE);
+  CHECK_EQUAL (source_publish (&source), 0);
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_FRAME, &item));
+  cuframes_frame_unref (item.frame);
+  cuframes_subscriber_free (subscriber);
+  source_close (&source);
+  free (format);
+}
+
+/* The subscriber sleeps while events and frames come one by one: none of them may be slept over. */
+static void
+no_wake_up_is_lost (void)
+{
+  const int rounds = fixture_is_slow () ? 300 : 5000;
+  Source source;
+  Child child;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
+  child_start (&child, NULL, "subscriber", NULL);
+  CHECK_EQUAL (child_ask (&child, "connect cam next"), 0);
+  CHECK_EQUAL (child_ask (&child, "next"), CUFRAMES_ITEM_CONNECTED);
+  CHECK_EQUAL (child_ask (&child, "next"), CUFRAMES_ITEM_FORMAT);
+  for (int i = 0; i < rounds; i++) {
+    const bool is_event = i % 3 == 0, is_ring = i % 100 == 99;
+    child_say (&child, "next");
+    if (i % 7 == 0)
+      fixture_yield ();         /* so that by turns it sleeps and does not yet */
+    CHECK_EQUAL (is_ring ? source_start_ring (&source, 4, 1, "g") : is_event ? send_text (&source, 0, "e") : source_publish (&source), 0);
+    CHECK_EQUAL (child_answer (&child), is_ring ? CUFRAMES_ITEM_FORMAT : is_event ? CUFRAMES_ITEM_EVENT : CUFRAMES_ITEM_FRAME);
+  }
+  CHECK_EQUAL (child_end (&child), 0);
+  source_close (&source);
+}
+
+static void
+who_leaves_its_events_unread_is_taken_off (void)
+{
+  const size_t event_bytes = 20000;
+  uint8_t *bytes = calloc (1, event_bytes);
+  CuframesSubscriberStats stats[4];
+  uint64_t resident;
+  Source source;
+  Child stopped;
+  long reason;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
+  child_start (&stopped, NULL, "subscriber", NULL);
+  CHECK_EQUAL (child_ask (&stopped, "connect cam"), 0);
+  CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_CONNECTED);
+  CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_FORMAT);
+  kill (stopped.pid, SIGSTOP);
+  resident = fixture_resident_bytes ();
+  for (int i = 0; i < 3000; i++)
+    CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_GST, 0, bytes, event_bytes), 0);
+  CHECK (fixture_is_slow () || fixture_resident_bytes () < resident + 48 * 1024 * 1024);
+  CHECK (cuframes_publisher_get_subscribers (source.publisher, stats, 4) == 1 && stats[0].lingering == 1);
+  CHECK_EQUAL (source_publish_many (&source, 50), 50);
+  kill (stopped.pid, SIGCONT);
+  reason = child_ask (&stopped, "finish");
+  CHECK_EQUAL (reason, 100 + CUFRAMES_BYE_STALLED);
+  CHECK (WAIT_UNTIL (get_stats (&source).subscribers == 0));
+  CHECK_EQUAL (child_end (&stopped), 0);
+  source_close (&source);
+  free (bytes);
+}
+
+/* Without room in the socket the server waits and does not spin. */
+static void
+a_full_socket_costs_the_server_no_time (void)
+{
+  uint8_t bytes[20000] = { 0 };
+  struct rusage before, after;
+  uint64_t cpu_us;
+  Source source;
+  Child stopped;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
+  child_start (&stopped, NULL, "subscriber", NULL);
+  CHECK_EQUAL (child_ask (&stopped, "connect cam"), 0);
+  CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_CONNECTED);
+  CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_FORMAT);
+  kill (stopped.pid, SIGSTOP);
+  for (int i = 0; i < 100; i++)
+    CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_GST, 0, bytes, sizeof bytes), 0);
+  getrusage (RUSAGE_SELF, &before);
+  for (uint64_t end = fixture_now_ns () + 200000000; fixture_now_ns () < end;)
+    fixture_yield ();
+  getrusage (RUSAGE_SELF, &after);
+  cpu_us = (uint64_t) ((after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1000000 + after.ru_utime.tv_usec - before.ru_utime.tv_usec
+      + (after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 + after.ru_stime.tv_usec - before.ru_stime.tv_usec);
+  CHECK (fixture_is_slow () || cpu_us < 100000);
+  kill (stopped.pid, SIGCONT);
+  for (int i = 0; i < 100; i++)
+    CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_EVENT);
+  CHECK_EQUAL (child_end (&stopped), 0);
+  source_close (&source);
+}
+
+static const FixtureTest tests[] = {
+  {"events keep their place among frames and formats", events_keep_their_place},
+  {"who is overrun still gets every event, and in its place", who_is_overrun_still_gets_every_event},
+  {"late joiners are told what is kept for them", late_joiners_are_told_what_is_kept},
+  {"what is kept for late joiners comes before their first frame", what_is_kept_comes_before_the_first_frame},
+  {"events of every size arrive", events_of_every_size_arrive},
+  {"formats of every size arrive", formats_of_every_size_arrive},
+  {"no wake-up is lost between frames, events and formats", no_wake_up_is_lost},
+  {"who leaves its events unread is taken off and hears why", who_leaves_its_events_unread_is_taken_off},
+  {"a full socket costs the server no time", a_full_socket_costs_the_server_no_time},
+};
+
+FIXTURE_MAIN (tests, NULL, 0)

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Frames in GPU memory from element to element, between processes, on the software driver. Its streams start each piece of work late, so
+ * that whoever does not wait for it is found out by the number in the pixels. Nothing of CUDA is in this process. */
+#include "cuda-roles.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ON_GPU "video/x-raw(memory:CUDAMemory),format=NV12,width=320,height=240,framerate=30/1"
+#define ON_HOST "video/x-raw,format=NV12,width=320,height=240,framerate=30/1"
+#define LATE "FAKECUDA_DELAY_US=3000"
+#define AT_ONCE "FAKECUDA_DELAY_US=0"
+#define COUNT 60u
+
+/* environment: see cuda-roles.h */
+#define START(child, environment, ...) \
+  do { \
+    gchar *all_ = g_strdup_printf ("%s=%s FAKECUDA_REPORT%s%s", CUDA_ROLE_ENVIRONMENT, environment, report == NULL ? "" : "=", \
+        report == NULL ? "" : report); \
+    child_start ((child), all_, __VA_ARGS__, NULL); \
+    g_free (all_); \
+  } while (0)
+
+static const gchar *report;     /* where processes say what they left behind */
+
+static void
+report_here (void)
+{
+  report = test_path ("report");
+}
+
+/* As many processes as that have ended and said what they left: nothing. */
+static void
+expect_nothing_left (guint processes)
+{
+  gchar *text = NULL, **lines;
+  guint count = 0;
+
+  g_file_get_contents (report, &text, NULL, NULL);
+  unlink (report);
+  report = NULL;
+  REQUIRE (text != NULL);
+  lines = g_strsplit (text, "\n", -1);
+  for (gchar ** line = lines; *line != NULL && **line != 0; line++) {
+    const gchar *counts = strchr (*line, ' ');
+    count++;
+    if (strpbrk (counts, "123456789") != NULL)
+      element_fail (__FILE__, __LINE__, __func__, *line);
+  }
+  CHECK_EQUAL (count, processes);
+  g_strfreev (lines);
+  g_free (text);
+}
+
+static gint64
+ask (Child * child, const char *field)
+{
+  char line[256] = "";
+
+  child_say (child, "stat %s", field);
+  while (child_read (child, line, sizeof line))
+    if (g_str_has_prefix (line, "stat "))
+      return g_ascii_strtoll (line + 5, NULL, 10);
+  return -1;
+}
+
+/* The child's next line that starts so must say all of that. */
+static void
+expect_text (Child * child, const char *start, ...)
+{
+  char line[2048] = "";
+  const char *part;
+  va_list list;
+
+  while (!g_str_has_prefix (line, start))
+    if (!child_read (child, line, sizeof line)) {
+      element_fail (__FILE__, __LINE__, __func__, start);
+      return;
+    }
+  printf ("  says: %s\n", line);
+  va_start (list, start);
+  while ((part = va_arg (list, const char *)) != NULL)
+    if (strstr (line, part) == NULL)
+      element_fail (__FILE__, __LINE__, __func__, part);
+  va_end (list);
+}
+
+static void
+expect_total (Child * reader, guint count)
+{
+  gchar *wanted = g_strdup_printf ("total %u bad 0", count);
+
+  expect_text (reader, "total", wanted, NULL);
+  g_free (wanted);
+}
+
+static void
+expect_end (Child * child)
+{
+  CHECK_EQUAL (child_end (child), 0);
+}
+
+/* One writer, one reader, every frame. */
+static void
+pass_frames (const char *sink_properties, const char *writer_how, const char *reader_how, guint copies)
+{
+  gchar *properties = g_strdup_printf ("overflow=wait overflow-timeout=10000000000 wait-for-subscribers=1 %s", sink_properties);
+  Child writer, reader;
+
+  report_here ();
+  START (&writer, LATE, "writer", properties, writer_how);
+  CHECK (child_expect (&writer, "open"));
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  START (&reader, LATE, "reader", "reconnect=false", reader_how);
+  child_say (&writer, "push 1 %u", COUNT);
+  CHECK (child_expect (&writer, "pushed 0"));
+  CHECK (child_expect (&reader, "frame 60"));
+  CHECK_EQUAL (ask (&writer, "frames"), COUNT);
+  CHECK_EQUAL (ask (&writer, "copies"), copies);
+  CHECK_EQUAL (ask (&reader, "copied"), 0);
+  expect_end (&writer);
+  expect_total (&reader, COUNT);
+  expect_end (&reader);
+  expect_nothing_left (2);
+  g_free (properties);
+}
+
+static void
+test_slots_by_host (void)
+{
+  pass_frames ("gpu-sync=host", "queued", "map", 0);
+}
+
+static void
+test_slots_by_fence (void)
+{
+  pass_frames ("gpu-sync=fence", "queued", "map", 0);
+}
+
+static void
+test_slots_of_the_cpu (void)
+{
+  pass_frames ("gpu-sync=host", "mapped", "map", 0);
+  pass_frames ("gpu-sync=fence", "mapped", "map", 0);
+}
+
+static void
+test_foreign_memory (void)
+{
+  pass_frames ("gpu-sync=host", "foreign", "map", COUNT);
+  pass_frames ("gpu-sync=fence", "foreign", "map", COUNT);
+}
+
+static void
+test_reader_on_another_stream (void)
+{
+  if (!cuda_has_streams ()) {
+    element_skip ("memory carries no stream before GStreamer 1.24");
+    return;
+  }
+  pass_frames ("gpu-sync=host", "queued", "apart", 0);
+  pass_frames ("gpu-sync=fence", "queued", "apart", 0);
+}
+
+/* The writer would like to have the slots back long before the reader's copies are done. */
+static void
+read_behind (const char *sync)
+{
+  gchar *properties = g_strdup_printf ("overflow=drop slots=2 wait-for-subscribers=1 %s", sync);
+  Child writer, reader;
+  char line[256] = "";
+  guint count = 0;
+
+  START (&writer, AT_ONCE, "writer", properties, "queued");
+  CHECK (child_expect (&writer, "open"));
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  START (&reader, LATE, "reader", "reconnect=false io-mode=zero-copy", "behind");
+  child_say (&writer, "push 1 600");
+  CHECK (child_expect (&writer, "pushed 0"));
+  expect_end (&writer);
+  while (child_read (&reader, line, sizeof line) && !g_str_has_prefix (line, "total ")) {
+    count += g_str_has_prefix (line, "frame ");
+    CHECK (strstr (line, "torn") == NULL);
+  }
+  CHECK (count >= 5);
+  CHECK (g_str_has_suffix (line, " bad 0"));
+  expect_end (&reader);
+  g_free (properties);
+}
+
+static void
+test_reader_that_gives_back_early (void)
+{
+  if (!cuda_has_streams ()) {
+    element_skip ("memory carries no stream before GStreamer 1.24");
+    return;
+  }
+  read_behind ("gpu-sync=host");
+  read_behind ("gpu-sync=fence");
+}
+
+static void
+run_pipelines (const char *sync)
+{
+  gchar *publish = g_strdup_printf ("videotestsrc name=write num-buffers=%u ! " ON_HOST " ! cudaupload ! " ON_GPU
+      " ! cuframessink name=cuframes channel=test sync=false overflow=wait overflow-timeout=10000000000 wait-for-subscribers=1 %s", COUNT, sync);
+  Child publisher, subscriber;
+
+  report_here ();
+  START (&publisher, LATE, "numbered", publish);
+  CHECK (child_expect (&publisher, "playing"));
+  START (&subscriber, LATE, "numbered",
+      "cuframessrc name=cuframes channel=test start=oldest reconnect=false ! cudadownload ! video/x-raw ! fakesink name=read sync=false");
+  CHECK (child_expect (&subscriber, "playing"));
+  child_say (&publisher, "eos");
+  child_say (&subscriber, "eos");
+  CHECK (child_expect (&publisher, "eos 1"));
+  CHECK (child_expect (&subscriber, "eos 1"));
+  CHECK_EQUAL (ask (&publisher, "frames"), COUNT);
+  CHECK_EQUAL (ask (&publisher, "copies"), 0);
+  CHECK_EQUAL (ask (&subscriber, "copied"), 0);
+  close (subscriber.in);
+  subscriber.in = -1;
+  expect_total (&subscriber, COUNT);
+  expect_end (&subscriber);
+  expect_end (&publisher);
+  expect_nothing_left (2);
+  g_free (publish);
+}
+
+static void
+test_pipelines (void)
+{
+  run_pipelines ("gpu-sync=host");
+  run_pipelines ("gpu-sync=fence");
+}
+
+/* The publisher dies when it has announced frames that its GPU has not written. The reader is waiting for one of them on the GPU. */
+static void
+test_killed_by_fence (void)
+{
+  static const char *const properties = "gpu-sync=fence overflow=drop slots=8";
+  Child writer, reader;
+  char line[256] = "";
+  guint bad = 0;
+
+  START (&writer, LATE, "writer", properties, "queued");
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  START (&reader, LATE, "reader", "", "map");
+  CHECK (WAIT_UNTIL (ask (&writer, "num-subscribers") == 1));
+  child_say (&writer, "push 1 3");
+  CHECK (child_expect (&reader, "frame 3"));
+  child_say (&writer, "unwritten 4");
+  CHECK (!cuda_has_streams () || WAIT_UNTIL (ask (&reader, "delivered") == 4));
+  child_kill (&writer);
+
+  START (&writer, LATE, "writer", properties, "queued");
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  CHECK (WAIT_UNTIL (ask (&writer, "num-subscribers") == 1));
+  child_say (&writer, "push 101 3");
+  while (child_read (&reader, line, sizeof line) && !g_str_has_prefix (line, "frame 103"))
+    bad += strstr (line, "torn") != NULL;
+  CHECK (g_str_has_prefix (line, "frame 103"));
+  /* What was on its way downstream when the publisher died cannot be taken back. */
+  CHECK (bad <= 1);
+  expect_end (&writer);
+  expect_end (&reader);
+}
+
+/* A publisher that ends in order has completed what it announced, however late its GPU is. */
+static void
+test_ends_by_fence (void)
+{
+  Child writer, reader;
+
+  for (guint round = 0; round < 5; round++) {
+    START (&writer, "FAKECUDA_DELAY_US=20000", "writer", "gpu-sync=fence wait-for-subscribers=1", "queued");
+    child_say (&writer, "caps " ON_GPU);
+    CHECK (child_expect (&writer, "caps"));
+    START (&reader, AT_ONCE, "reader", "reconnect=false", "map");
+    child_say (&writer, "push 1 2");
+    expect_end (&writer);
+    expect_total (&reader, 2);
+    expect_end (&reader);
+  }
+}
+
+static void
+test_no_driver (void)
+{
+  gchar *none = g_strdup_printf ("LD_LIBRARY_PATH GST_REGISTRY=%s", test_path ("registry"));
+  Child writer, reader;
+
+  START (&writer, none, "writer", "", "queued");
+  CHECK (child_expect (&writer, "open"));
+  child_say (&writer, "caps " ON_GPU);
+  expect_text (&writer, "error", "libcuda.so.1 was not found", "install the NVIDIA driver", NULL);
+  expect_end (&writer);
+
+  START (&writer, "", "writer", "", "queued");
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  child_say (&writer, "push 1 1");
+  START (&reader, none, "reader", "", "map");
+  child_say (&reader, "error");
+  expect_text (&reader, "error", "in GPU memory", "libcuda.so.1 was not found", "install the NVIDIA driver", NULL);
+  expect_end (&reader);
+  expect_end (&writer);
+
+  START (&writer, none, "writer", "wait-for-subscribers=1", "queued");
+  child_say (&writer, "caps " ON_HOST);
+  CHECK (child_expect (&writer, "caps"));
+  START (&reader, none, "reader", "reconnect=false", "map");
+  child_say (&writer, "push 1 2");
+  CHECK (child_expect (&reader, "caps host"));
+  expect_end (&writer);
+  expect_total (&reader, 2);
+  expect_end (&reader);
+  g_free (none);
+}
+
+/* Both sides on a driver or a GPU that lacks something. */
+static void
+lack (const char *environment, const char *part)
+{
+  Child writer, reader;
+
+  START (&writer, environment, "writer", "", "queued");
+  child_say (&writer, "caps " ON_GPU);
+  expect_text (&writer, "error", part, NULL);
+  expect_end (&writer);
+
+  START (&writer, "", "writer", "", "queued");
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  child_say (&writer, "push 1 1");
+  START (&reader, environment, "reader", "", "map");
+  child_say (&reader, "error");
+  expect_text (&reader, "error", "in GPU memory", part, NULL);
+  expect_end (&reader);
+  expect_end (&writer);
+}
+
+static void
+test_no_memory_management (void)
+{
+  lack ("FAKECUDA_NO_VMM=1", "does not support CUDA virtual memory management");
+}
+
+static void
+test_old_driver (void)
+{
+  lack ("FAKECUDA_DRIVER_VERSION=10000", "CUDA");
+}
+
+static void
+test_no_gpu (void)
+{
+  lack ("FAKECUDA_NO_DEVICE=1", "CUDA");
+}
+
+static void
+test_no_fences (void)
+{
+  Child writer, reader;
+
+  START (&writer, LATE " FAKECUDA_NO_STREAM_MEM_OPS=1", "writer", "gpu-sync=fence wait-for-subscribers=1", "queued");
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  START (&reader, LATE, "reader", "reconnect=false", "map");
+  child_say (&writer, "push 1 8");
+  CHECK (child_expect (&writer, "pushed 0"));
+  expect_end (&writer);
+  expect_total (&reader, 8);
+  expect_end (&reader);
+
+  START (&writer, LATE, "writer", "gpu-sync=fence wait-for-subscribers=1", "queued");
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  START (&reader, LATE " FAKECUDA_NO_STREAM_MEM_OPS=1", "reader", "reconnect=false", "map");
+  child_say (&writer, "push 1 8");
+  CHECK (child_expect (&writer, "pushed 0"));
+  expect_end (&writer);
+  expect_total (&reader, 8);
+  expect_end (&reader);
+}
+
+static void
+test_two_gpus (void)
+{
+  Child writer, reader;
+
+  START (&writer, LATE " FAKECUDA_DEVICES=2", "writer", "cuda-device-id=0", "queued");
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  child_say (&writer, "push 1 1");
+  START (&reader, "FAKECUDA_DEVICES=2 FAKECUDA_PEER=0", "reader", "cuda-device-id=1", "map");
+  child_say (&reader, "error");
+  expect_text (&reader, "error", "GPU-66616b65-6375-6461-2d64-657669636530", "Software GPU 1 (GPU-66616b65-6375-6461-2d64-657669636531)", NULL);
+  expect_end (&reader);
+
+  START (&reader, LATE " FAKECUDA_DEVICES=2", "reader", "cuda-device-id=1 reconnect=false", "map");
+  CHECK (child_expect (&reader, "frame 1"));
+  child_say (&writer, "push 2 7");
+  CHECK (child_expect (&writer, "pushed 0"));
+  expect_end (&writer);
+  expect_total (&reader, 8);
+  expect_end (&reader);
+}
+
+static void
+test_memory_changes (void)
+{
+  static const char *const caps[] = { ON_HOST, ON_GPU, ON_HOST, ON_GPU };
+  Child writer, reader;
+  guint number = 1;
+
+  report_here ();
+  START (&writer, LATE, "writer", "", "queued");
+  START (&reader, LATE, "reader", "", "map");
+  for (guint i = 0; i < G_N_ELEMENTS (caps); i++, number += 5) {
+    gchar *last = g_strdup_printf ("frame %u", number + 4);
+    child_say (&writer, "caps %s", caps[i]);
+    CHECK (child_expect (&writer, "caps"));
+    child_say (&writer, "push %u 5", number);
+    CHECK (child_expect (&reader, caps[i] == caps[0] ? "caps host" : "caps gpu"));
+    CHECK (child_expect (&reader, last));
+    g_free (last);
+  }
+  CHECK_EQUAL (ask (&reader, "connections"), 2);
+  expect_end (&writer);
+  expect_end (&reader);
+  expect_nothing_left (2);
+}
+
+static const ElementTest tests[] = {
+  {"frames in slots cross without a copy, complete when they are announced", test_slots_by_host},
+  {"frames in slots cross without a copy, complete by a fence", test_slots_by_fence},
+  {"what the CPU wrote into slots of the GPU arrives", test_slots_of_the_cpu},
+  {"frames in other GPU memory are copied once each, and whole", test_foreign_memory},
+  {"a reader on another stream waits as GStreamer has it", test_reader_on_another_stream},
+  {"a slot comes back when the reader's GPU is done, not its CPU", test_reader_that_gives_back_early},
+  {"cudaupload to cudadownload by both ways of waiting", test_pipelines},
+  {"a reader that waits for a dead publisher is rescued and goes on with the next", test_killed_by_fence},
+  {"a publisher that ends has completed what it announced", test_ends_by_fence},
+  {"without a driver each side says so, and host memory works", test_no_driver},
+  {"a GPU without virtual memory management is named", test_no_memory_management},
+  {"a driver that is too old is told", test_old_driver},
+  {"a driver without a GPU is told", test_no_gpu},
+  {"GPUs without stream memory operations wait on the CPU", test_no_fences},
+  {"two GPUs are both named when they do not reach each other", test_two_gpus},
+  {"a channel goes from host memory to GPU memory and back", test_memory_changes},
+};
+
+ELEMENT_MAIN (tests, cuda_roles, cuda_role_count)
