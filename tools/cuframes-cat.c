@@ -255,6 +255,12 @@ take_sample (Writer *writer, GstSample *sample)
   return status;
 }
 
+static const char *
+name_channel (const CatSourceConfig *config)
+{
+  return config->socket_path != NULL ? config->socket_path : config->channel;
+}
+
 /* -1 to go on, or the exit status. */
 static int
 take_next (Writer *writer, CatSource *source)
@@ -279,7 +285,10 @@ take_next (Writer *writer, CatSource *source)
     case CAT_SOURCE_FAILED:
       status = EXIT_CODE_FAILED;
   }
-  complain (status, error->message, NULL);
+  if (g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NOT_FOUND))
+    complain (status, "nobody publishes there: start the publisher, or wait longer with --timeout", name_channel (&writer->options->source));
+  else
+    complain (status, error->message, NULL);
   g_clear_error (&error);
   return status;
 }

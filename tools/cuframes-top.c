@@ -279,14 +279,16 @@ int
 main (int argc, char *argv[])
 {
   Options options = {.interval_ns = INTERVAL_NS,.with_subscribers = true };
-  TopChannels channels;
+  TopChannels channels = { 0 };
   bool on_screen;
   int status = take_options (&options, argc, argv), r;
 
   if (status < 0)
     status = open_channels (&channels, &options, argc - optind, argv + optind);
-  if (status >= 0)
+  if (status >= 0) {
+    top_channels_clear (&channels);
     return status;
+  }
   catch_signals ();
   on_screen = !options.once && !options.json && top_screen_open ();
   r = run (&channels, &options, on_screen);

@@ -294,7 +294,7 @@ publish_slot (GstCuframesPublication * self, GstBuffer * original, GstBuffer * b
     GST_WARNING_OBJECT (self->element, "metas of %" G_GSIZE_FORMAT " bytes do not fit and are left out", size);
   info.meta_bytes = size > capacity ? 0 : size;
   if (self->on_gpu) {
-    if (!gst_cuframes_gpu_complete (memory, self->by_fence, slot->index, ++self->fence_value, &info)) {
+    if (!gst_cuframes_gpu_complete (buffer, self->by_fence, slot->index, ++self->fence_value, &info)) {
       g_set_error_literal (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_WRITE, "The GPU does not take the picture");
       return -EIO;
     }

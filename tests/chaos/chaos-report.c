@@ -136,5 +136,5 @@ chaos_report_end (ChaosRun * run)
   print_kinds (run, TRUE);
   print_kind ("all", run->count, &sum);
   printf ("\n%s: %" G_GUINT64_FORMAT " bad frames, %u other failures, seed %" G_GUINT64_FORMAT "\n",
-      chaos_report_errors (run) + run->failures == 0 ? "PASSED" : "FAILED", chaos_report_errors (run), run->failures, run->shared->config.seed);
+      chaos_report_errors (run) + run->failures > 0 ? "FAILED" : chaos_interrupted ? "INTERRUPTED" : "PASSED", chaos_report_errors (run), run->failures, run->shared->config.seed);
 }

@@ -23,6 +23,8 @@ typedef struct
   int fd;                       /* hangs up when it has gone; closed to make it leave */
   guint64 life;
   guint64 continue_ns;          /* stopped until then, 0 if it runs */
+  guint64 killed_ns;            /* it is dying since then */
+  guint64 known_by;             /* the life of the publisher that knew it then, 0 if it was not known */
   ChaosState mark;
 } ChaosProcess;
 
@@ -52,13 +54,17 @@ extern volatile sig_atomic_t chaos_interrupted;
 int chaos_process_role (int argc, char **argv);
 gboolean chaos_process_start (ChaosRun * run, gboolean publisher, guint index);
 gboolean chaos_process_has_gone (const ChaosProcess * process, guint64 timeout_ns);
+/* Takes the exit status of one that has gone. */
+int chaos_process_reap (ChaosProcess * process);
 void chaos_process_kill (ChaosRun * run, ChaosProcess * process);
 void chaos_process_leave (ChaosRun * run, ChaosProcess * process, const gchar * what);
 gboolean chaos_process_look (ChaosRun * run);
 void chaos_fail (ChaosRun * run, const gchar * format, ...) G_GNUC_PRINTF (2, 3);
 
 /* chaos-deeds.c: what happens to the processes */
-gboolean chaos_deeds (ChaosRun * run);
+void chaos_deeds (ChaosRun * run);
+/* Until somebody who was killed is dead, or the time is over. */
+void chaos_deeds_wait (ChaosRun * run, guint milliseconds);
 void chaos_deeds_end (ChaosRun * run);
 
 /* chaos-ask.c: 1 if the publisher knows this process, 0 if it does not, -1 if it does not answer */

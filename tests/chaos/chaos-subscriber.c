@@ -8,6 +8,8 @@
 #include "stamp-video.h"
 
 #define HOLD_NS GST_SECOND
+/* Bad frames that a process speaks of; all of them are counted. */
+#define REPORTS 10
 
 typedef struct
 {
@@ -30,6 +32,7 @@ typedef struct
   guint32 stops;
   GQueue held;
   guint held_most;
+  guint reports;
 } Subscriber;
 
 static StampState
@@ -71,6 +74,8 @@ is_same (Subscriber * self, const GstVideoInfo * info, GstBuffer * buffer, const
   if (same)
     return TRUE;
   atomic_fetch_add (&self->counts->changed, 1);
+  if (self->reports++ >= REPORTS)
+    return FALSE;
   g_printerr ("subscriber %u: frame %" G_GUINT64_FORMAT " of life %" G_GUINT64_FORMAT " changed: state %d, now frame %" G_GUINT64_FORMAT
       " of life %" G_GUINT64_FORMAT "\n", self->child->index, stamp->number, stamp->source, state, now.number, now.source);
   return FALSE;
@@ -96,6 +101,8 @@ note_time (Subscriber * self, const Stamp * stamp, guint64 now_ns)
 static void
 report (Subscriber * self, const gchar * what, const Stamp * stamp)
 {
+  if (self->reports++ >= REPORTS)
+    return;
   g_printerr ("subscriber %u: %s: frame %" G_GUINT64_FORMAT " of life %" G_GUINT64_FORMAT ", after %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
       "\n", self->child->index, what, stamp->number, stamp->source, self->tracker.last, self->source);
 }

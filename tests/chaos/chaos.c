@@ -206,8 +206,9 @@ rage (ChaosRun * run)
     }
     if (!chaos_process_look (run))
       return;
-    if (mark_ns != 0 || !chaos_deeds (run))
-      poll (NULL, 0, ROUND_MS);
+    if (mark_ns == 0)
+      chaos_deeds (run);
+    chaos_deeds_wait (run, ROUND_MS);
     if (now_ns >= line_ns) {
       chaos_report_line (run);
       line_ns += GST_SECOND;

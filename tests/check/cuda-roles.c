@@ -238,7 +238,7 @@ static void
 push_unwritten (Writer * writer, guint64 number)
 {
   call_driver ("fakecuda_hold_streams");
-  gst_pad_push (writer->feeder.pad, make_queued_frame (writer, number));
+  printf ("unwritten %d\n", gst_pad_push (writer->feeder.pad, make_queued_frame (writer, number)));
 }
 
 /* PROPERTIES, how frames are made ("queued": slots written by a GPU that is late, "mapped": slots written by the CPU, "foreign": other memory): "caps CAPS", "push FIRST COUNT", "unwritten NUMBER", "stat FIELD". */

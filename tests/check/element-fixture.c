@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -510,19 +509,15 @@ child_say (Child * child, const char *format, ...)
 int
 child_wait (Child * child)
 {
-  int status = -1, pidfd;
-  struct pollfd ended = {.events = POLLIN };
+  int status = -1;
 
   if (child->pid <= 0)
     return -1;
-  pidfd = (int) syscall (SYS_pidfd_open, child->pid, 0);
-  ended.fd = pidfd;
-  if (poll (&ended, 1, (int) (BOUND_NS / GST_MSECOND)) <= 0) {
+  if (!WAIT_UNTIL (waitpid (child->pid, &status, WNOHANG) == child->pid)) {
     kill (child->pid, SIGKILL);
     waitpid (child->pid, NULL, 0);
-  } else
-    waitpid (child->pid, &status, 0);
-  close (pidfd);
+    status = -1;
+  }
   if (child->in >= 0)
     close (child->in);
   close (child->out);

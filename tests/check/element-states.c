@@ -267,6 +267,26 @@ test_all_leases_out (void)
 }
 
 static void
+test_paused_for_a_moment (void)
+{
+  Catcher catcher;
+  Feeder feeder;
+
+  REQUIRE (feeder_open (&feeder, ""));
+  REQUIRE (catcher_open (&catcher, "io-mode=copy"));
+  CHECK (WAIT_UNTIL (stat_of (feeder.element, "num-subscribers") == 1));
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  for (guint i = 0; i < 300; i++) {
+    CHECK (go_to (catcher.pipeline, GST_STATE_PAUSED));
+    CHECK (go_to (catcher.pipeline, GST_STATE_PLAYING));
+    CHECK (feeder_push (&feeder, i, 1) == GST_FLOW_OK);
+    REQUIRE (catcher_take_number (&catcher) == i);
+  }
+  catcher_close (&catcher);
+  feeder_close (&feeder);
+}
+
+static void
 test_eos_without_publisher (void)
 {
   Catcher catcher;
@@ -389,6 +409,7 @@ static const ElementTest tests[] = {
   {"wait-for-subscribers lets the first frame through when all are there", test_wait_for_subscribers_lets_through},
   {"a sink that waits for room can be paused and stopped at once", test_overflow_wait_ends},
   {"a src whose leases are all out can be paused and stopped at once", test_all_leases_out},
+  {"a src that is paused for a moment goes on", test_paused_for_a_moment},
   {"a src that waits for a publisher ends at an EOS event from the application", test_eos_without_publisher},
   {"events and statistics do no harm in NULL and READY", test_events_in_ready},
   {"allocation queries can come while the sink goes up and down", test_queries_during_walks},

@@ -150,6 +150,7 @@ test_events_in_order (void)
 
   REQUIRE (feeder_open (&feeder, ""));
   REQUIRE (catcher_open (&catcher, "start=oldest timestamps=original"));
+  CHECK (WAIT_UNTIL (stat_of (feeder.element, "num-subscribers") == 1));
   REQUIRE (feeder_begin (&feeder, SMALL));
   CHECK (feeder_push (&feeder, 1, 2) == GST_FLOW_OK);
   CHECK (feeder_event (&feeder, new_tag ("one")));
@@ -302,6 +303,40 @@ test_new_stream_forgets (void)
   }
   item_free (item);
   catcher_close (&catcher);
+  feeder_close (&feeder);
+}
+
+/* As an application loops a file: end, flushing seek, on again. */
+static void
+test_goes_on_behind_end (void)
+{
+  Feeder feeder;
+  Catcher first, second;
+  GstSegment segment;
+
+  REQUIRE (feeder_open (&feeder, ""));
+  REQUIRE (catcher_open (&first, ""));
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK (feeder_push (&feeder, 1, 1) == GST_FLOW_OK);
+  CHECK_EQUAL (catcher_take_number (&first), 1);
+  CHECK (feeder_event (&feeder, gst_event_new_eos ()));
+  CHECK (WAIT_UNTIL (first.ended));
+  /* Who joins now is at the end as well. */
+  REQUIRE (catcher_open (&second, ""));
+  CHECK (WAIT_UNTIL (second.ended));
+  catcher_close (&second);
+  CHECK (feeder_event (&feeder, gst_event_new_flush_start ()));
+  CHECK (feeder_event (&feeder, gst_event_new_flush_stop (TRUE)));
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  CHECK (feeder_event (&feeder, gst_event_new_segment (&segment)));
+  CHECK (feeder_push (&feeder, 2, 2) == GST_FLOW_OK);
+  REQUIRE (catcher_open (&second, ""));
+  CHECK_EQUAL (catcher_take_number (&second), 3);
+  CHECK (feeder_push (&feeder, 4, 1) == GST_FLOW_OK);
+  CHECK_EQUAL (catcher_take_number (&second), 4);
+  CHECK (!second.ended);
+  catcher_close (&second);
+  catcher_close (&first);
   feeder_close (&feeder);
 }
 
@@ -542,6 +577,7 @@ static const ElementTest tests[] = {
   {"the end of the publisher's segment is not the end of the stream", test_segments_with_stop},
   {"who joins late gets the newest of each sticky event, a picture of 1 MB too, and no other", test_late_joiner},
   {"a new stream forgets the old one's tags", test_new_stream_forgets},
+  {"a stream that goes on behind its end has no end for those who join", test_goes_on_behind_end},
   {"hundreds of events between frames keep their order", test_many_events},
   {"time stamps, duration, offsets and flags cross exactly", test_time_stamps_exact},
   {"two pipelines with other base times and clocks are in step", test_in_step},

@@ -17,6 +17,7 @@
 /* File systems that tell nothing, and names that lie in none, are looked at again after this. */
 #define UNWATCHED_NS 50000000u
 #define WATCHED_NS 2000000000u
+#define WATCHED_EVENTS (IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_ONESHOT)
 #define BACKLOG_NS 2000000u
 
 static uint64_t
@@ -52,28 +53,31 @@ cuframes_poll (int fd, short events, int cancel_fd, uint64_t deadline_ns, short 
   return 0;
 }
 
-/* Watches the deepest directory of the path that is there. -1 if that cannot be had. */
-static int
-watch_directory (const char *path)
+/* Watches the deepest directory of the path that is there, with a descriptor that is made once and kept: closing one takes the kernel
+ * milliseconds. False if that cannot be had. */
+static bool
+watch_directory (const char *path, int *watch_fd)
 {
-  char directory[CUFRAMES_SOCKET_PATH_BYTES];
-  CUFRAMES_AUTO_CLOSE int fd = -1;
+  char directory[CUFRAMES_SOCKET_PATH_BYTES], events[4096];
   char *end;
 
   if (path[0] == '@' || strlen (path) >= sizeof directory)
-    return -1;
-  fd = inotify_init1 (IN_CLOEXEC | IN_NONBLOCK);
-  if (fd < 0)
-    return -1;
+    return false;
+  if (*watch_fd < 0)
+    *watch_fd = inotify_init1 (IN_CLOEXEC | IN_NONBLOCK);
+  if (*watch_fd < 0)
+    return false;
+  while (read (*watch_fd, events, sizeof events) > 0)
+    continue;
   strcpy (directory, path);
   while ((end = strrchr (directory, '/')) != NULL) {
     end[end == directory] = 0;
-    if (inotify_add_watch (fd, directory, IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF) >= 0)
-      return cuframes_steal_fd (&fd);
+    if (inotify_add_watch (*watch_fd, directory, WATCHED_EVENTS) >= 0)
+      return true;
     if (end == directory)
-      return -1;
+      return false;
   }
-  return inotify_add_watch (fd, ".", IN_CREATE | IN_MOVED_TO | IN_ATTRIB) >= 0 ? cuframes_steal_fd (&fd) : -1;
+  return inotify_add_watch (*watch_fd, ".", WATCHED_EVENTS) >= 0;
 }
 
 /* 0, CUFRAMES_E_ABSENT if nobody listens there, CUFRAMES_E_FULL if too many wait to be let in, or a negative errno. Never waits. */
@@ -150,14 +154,15 @@ cuframes_connection_greet (int take_fd, const CuframesHello *hello, uint64_t dea
   return 0;
 }
 
-/* Connects, waiting for a publisher to appear until the deadline. Results as above. */
+/* Connects, waiting for a publisher to appear until the deadline. Results as above. watch_fd is the caller's, -1 at first, to be closed when
+ * no more connections are wanted. */
 int
-cuframes_connection_open (const char *path, const CuframesHello *hello, uint64_t deadline_ns, int cancel_fd, CuframesInbox *inbox,
+cuframes_connection_open (const char *path, const CuframesHello *hello, uint64_t deadline_ns, int cancel_fd, int *watch_fd, CuframesInbox *inbox,
     CuframesConnection **ret_connection)
 {
-  for (;;) {
-    CUFRAMES_AUTO_CLOSE int watch_fd = watch_directory (path);
-    uint64_t pause_ns = watch_fd >= 0 ? WATCHED_NS : UNWATCHED_NS;
+  /* The first look is without a watch; when nobody is there, the next one comes after the watch was set, so that nobody is missed. */
+  for (bool watched = false, looked = false;; looked = true) {
+    uint64_t pause_ns = watched ? WATCHED_NS : UNWATCHED_NS;
     int fd = -1, r = cuframes_connection_dial (path, &fd);
 
     if (r == CUFRAMES_E_FULL)
@@ -171,11 +176,14 @@ cuframes_connection_open (const char *path, const CuframesHello *hello, uint64_t
     }
     if (r < 0)
       return r;
-    r = cuframes_poll (watch_fd, POLLIN, cancel_fd, soonest (deadline_ns, pause_ns), NULL);
-    if (r != 0 && r != CUFRAMES_E_TIMEOUT)
-      return r;
-    if (cuframes_now_ns () >= deadline_ns)
-      return CUFRAMES_E_TIMEOUT;
+    if (looked || r != CUFRAMES_E_ABSENT) {
+      r = cuframes_poll (watched ? *watch_fd : -1, POLLIN, cancel_fd, soonest (deadline_ns, pause_ns), NULL);
+      if (r != 0 && r != CUFRAMES_E_TIMEOUT)
+        return r;
+      if (cuframes_now_ns () >= deadline_ns)
+        return CUFRAMES_E_TIMEOUT;
+    }
+    watched = watch_directory (path, watch_fd);
   }
 }
 

@@ -15,7 +15,7 @@ typedef struct
 } CuframesConnection;
 
 int cuframes_connection_dial (const char *path, int *ret_fd);
-int cuframes_connection_open (const char *path, const CuframesHello * hello, uint64_t deadline_ns, int cancel_fd, CuframesInbox * inbox,
+int cuframes_connection_open (const char *path, const CuframesHello * hello, uint64_t deadline_ns, int cancel_fd, int *watch_fd, CuframesInbox * inbox,
     CuframesConnection ** ret_connection);
 int cuframes_connection_greet (int take_fd, const CuframesHello * hello, uint64_t deadline_ns, int cancel_fd, CuframesInbox * inbox,
     CuframesConnection ** ret_connection);

@@ -63,9 +63,10 @@ observe (const char *socket_path, uint64_t deadline_ns, CuframesInbox *inbox)
 {
   const CuframesHello hello = make_hello ();
   CuframesConnection *connection = NULL;
+  CUFRAMES_AUTO_CLOSE int watch_fd = -1;
   int r;
 
-  r = cuframes_connection_open (socket_path, &hello, deadline_ns, -1, inbox, &connection);
+  r = cuframes_connection_open (socket_path, &hello, deadline_ns, -1, &watch_fd, inbox, &connection);
   if (r == 0)
     r = ask (connection->fd, deadline_ns, inbox);
   cuframes_connection_unref (connection);
@@ -104,7 +105,8 @@ cuframes_observe (const char *socket_path, uint64_t timeout_ns, CuframesPublishe
   return r;
 }
 
-/* Both messages are queued at once: the publisher answers when it gets to it. */
+/* Both messages are queued at once: the publisher answers when it gets to it. One that refuses may be gone before the second, and what it said
+ * waits to be received. */
 static int
 introduce (CuframesObserver *observer)
 {
@@ -118,7 +120,9 @@ introduce (CuframesObserver *observer)
     observer->pid = (uint32_t) identity.pid;
     r = cuframes_channel_send (observer->fd, &message, NULL, 0);
   }
-  return r == 0 ? cuframes_observer_ask (observer) : r;
+  if (r == 0)
+    r = cuframes_observer_ask (observer);
+  return r == CUFRAMES_E_CLOSED ? 0 : r;
 }
 
 /**
@@ -129,8 +133,8 @@ introduce (CuframesObserver *observer)
  * Starts to look on at a channel and asks for the statistics, which cuframes_observer_receive() brings once the publisher has answered.
  * It takes no subscriber's place.
  *
- * Returns: 0; %CUFRAMES_E_ABSENT if nobody publishes there; %CUFRAMES_E_FULL if too many wait to be let in; %CUFRAMES_E_CLOSED if the
- * publisher went meanwhile; or a negative errno, as -EACCES. Then @ret_observer is unchanged
+ * Returns: 0; %CUFRAMES_E_ABSENT if nobody publishes there; %CUFRAMES_E_FULL if too many wait to be let in; or a negative errno, as
+ * -EACCES. Then @ret_observer is unchanged
  *
  * Since: 0.1
  */

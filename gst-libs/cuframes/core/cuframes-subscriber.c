@@ -32,6 +32,7 @@ struct _CuframesSubscriber
   CuframesSubscriberConfig config;      /* its strings are owned */
   CuframesHello hello;
   int cancel_fd;
+  int watch_fd;                 /* over the channel's directory, once it had to be waited for */
   CuframesInbox inbox;
   char refusal[CUFRAMES_TEXT_BYTES];
   uint32_t refused_code;
@@ -111,7 +112,7 @@ cuframes_subscriber_new (const CuframesSubscriberConfig *config, CuframesSubscri
 
   if (subscriber == NULL)
     return -ENOMEM;
-  subscriber->cancel_fd = -1;
+  subscriber->cancel_fd = subscriber->watch_fd = -1;
   subscriber->pending_end = &subscriber->pending;
   pthread_mutex_init (&subscriber->lock, NULL);
   r = cuframes_inbox_init (&subscriber->inbox);
@@ -189,6 +190,7 @@ cuframes_subscriber_free (CuframesSubscriber *subscriber)
   subscriber->delivered = pending_free (subscriber->delivered);
   cuframes_inbox_clear (&subscriber->inbox);
   subscriber->cancel_fd = cuframes_close (subscriber->cancel_fd);
+  subscriber->watch_fd = cuframes_close (subscriber->watch_fd);
   pthread_mutex_destroy (&subscriber->lock);
   free ((char *) subscriber->config.socket_path);
   free (subscriber);
@@ -274,7 +276,7 @@ cuframes_subscriber_connect (CuframesSubscriber *subscriber, uint64_t timeout_ns
   if (subscriber->connection != NULL)
     return CUFRAMES_E_HELD;
   r = cuframes_connection_open (subscriber->config.socket_path, &subscriber->hello, deadline_after (timeout_ns), subscriber->cancel_fd,
-      &subscriber->inbox, &connection);
+      &subscriber->watch_fd, &subscriber->inbox, &connection);
   return settle (subscriber, r, connection);
 }
 

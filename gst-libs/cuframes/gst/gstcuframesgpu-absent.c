@@ -75,7 +75,7 @@ gst_cuframes_gpu_copy (GstCuframesGpu * self, const GstVideoInfo * info, GstBuff
 }
 
 gboolean
-gst_cuframes_gpu_complete (GstMemory * memory, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info)
+gst_cuframes_gpu_complete (GstBuffer * buffer, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info)
 {
   return FALSE;
 }

@@ -199,23 +199,30 @@ upload (GstMemory * memory)
 {
   GstMapInfo map;
 
-  if (!GST_MEMORY_FLAG_IS_SET (memory, GST_CUDA_MEMORY_TRANSFER_NEED_UPLOAD))
-    return TRUE;
   if (!gst_memory_map (memory, &map, (GstMapFlags) (GST_MAP_READ | GST_MAP_CUDA)))
     return FALSE;
   gst_memory_unmap (memory, &map);
   return TRUE;
 }
 
+/* Whether nobody else in this process can read it, by another branch of a tee for one. */
+static gboolean
+is_nobody_elses (GstBuffer * buffer, GstMemory * memory)
+{
+  return GST_MINI_OBJECT_REFCOUNT_VALUE (buffer) == 1 && GST_MINI_OBJECT_REFCOUNT_VALUE (memory) == 1;
+}
+
 /* Before a slot is published: nothing orders the GPU's writes before the CPU's announcement but this. Either they are waited for here, or a
  * write of the slot's fence word is queued behind them and the frame says so. value rises with every frame of the ring, from 1. */
 gboolean
-gst_cuframes_gpu_complete (GstMemory * memory, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info)
+gst_cuframes_gpu_complete (GstBuffer * buffer, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info)
 {
+  GstMemory *memory = gst_buffer_peek_memory (buffer, 0);
+  const gboolean by_cpu = GST_MEMORY_FLAG_IS_SET (memory, GST_CUDA_MEMORY_TRANSFER_NEED_UPLOAD);
   GstCudaStream *stream;
   guint64 fence;
 
-  if (!upload (memory))
+  if (by_cpu && !upload (memory))
     return FALSE;
   if (!gst_cuframes_compat_memory_is_pending (memory))
     return TRUE;
@@ -226,6 +233,9 @@ gst_cuframes_gpu_complete (GstMemory * memory, gboolean by_fence, guint32 slot, 
     if (cuframes_arena_cuda_queue_write (arena, gst_cuframes_compat_stream_get_handle (stream), fence) == 0) {
       info->flags |= CUFRAMES_FRAME_FENCED;
       info->fence_value = fence;
+      /* GStreamer would wait on the CPU when it frees the memory. The slot comes back behind the stream without that. */
+      if (!by_cpu && is_nobody_elses (buffer, memory))
+        gst_cuframes_compat_memory_set_pending (memory, FALSE);
       return TRUE;
     }
   }

@@ -55,7 +55,7 @@ gboolean         gst_cuframes_gpu_copy            (GstCuframesGpu * self,
                                                    GstBuffer * from,
                                                    GstBuffer * to);
 
-gboolean         gst_cuframes_gpu_complete        (GstMemory * memory,
+gboolean         gst_cuframes_gpu_complete        (GstBuffer * buffer,
                                                    gboolean by_fence,
                                                    guint32 slot,
                                                    guint64 value,
