@@ -76,6 +76,8 @@ struct _GstCuframesSrc
   GstClockTime latency;         /* the publisher's */
   gboolean flushing;
 
+  gboolean ending;              /* the application sent EOS; under the base class's live_lock */
+
   /* Streaming thread */
   gchar *path;
   GstCuframesSubscription *subscription;
@@ -127,6 +129,7 @@ open_subscriber (GstCuframesSrc * self)
   self->subscriber = subscriber;
   self->latency = 0;
   self->flushing = FALSE;
+  self->ending = FALSE;
   GST_OBJECT_UNLOCK (self);
   return TRUE;
 }
@@ -188,6 +191,22 @@ src_unlock_stop (GstBaseSrc * src)
 {
   set_flushing (GST_CUFRAMES_SRC (src), FALSE);
   return TRUE;
+}
+
+/* The base class ends the stream as soon as create() returns, which may be waiting for the end of a pause. */
+static gboolean
+src_send_event (GstElement * element, GstEvent * event)
+{
+  GstBaseSrc *src = GST_BASE_SRC (element);
+  const GstEventType type = GST_EVENT_TYPE (event);
+
+  if (type == GST_EVENT_EOS || type == GST_EVENT_FLUSH_STOP) {
+    g_mutex_lock (&src->live_lock);
+    GST_CUFRAMES_SRC (src)->ending = type == GST_EVENT_EOS;
+    g_cond_broadcast (&src->live_cond);
+    g_mutex_unlock (&src->live_lock);
+  }
+  return GST_ELEMENT_CLASS (gst_cuframes_src_parent_class)->send_event (element, event);
 }
 
 /* Caps come from the publisher, not from a negotiation. */
@@ -288,17 +307,24 @@ take_gpu (GstCuframesSrc * self)
   return GST_FLOW_OK;
 }
 
-/* Who pauses and plays again at once may have done so before this thread noticed. Then it goes on: at FLUSHING the base class would end
- * its task, which it believes to have started again. */
+/* What to do when a wait was cancelled. A pause is waited out here: the base class does so too, but if the application plays again before
+ * the base class has taken its lock, it takes FLUSHING for a stop and ends its task for good. */
 static GstFlowReturn
 stop_if_flushing (GstCuframesSrc * self)
 {
-  gboolean flushing;
+  GstBaseSrc *src = GST_BASE_SRC (self);
+  GstPad *pad = GST_BASE_SRC_PAD (src);
+  gboolean stop;
 
+  g_mutex_lock (&src->live_lock);
+  while (!src->live_running && !GST_PAD_IS_FLUSHING (pad) && !self->ending)
+    g_cond_wait (&src->live_cond, &src->live_lock);
+  stop = self->ending || GST_PAD_IS_FLUSHING (pad);
+  g_mutex_unlock (&src->live_lock);
   GST_OBJECT_LOCK (self);
-  flushing = self->flushing;
+  stop = stop || self->flushing;
   GST_OBJECT_UNLOCK (self);
-  return flushing ? GST_FLOW_FLUSHING : GST_FLOW_OK;
+  return stop ? GST_FLOW_FLUSHING : GST_FLOW_OK;
 }
 
 static GstFlowReturn
@@ -745,6 +771,7 @@ gst_cuframes_src_class_init (GstCuframesSrcClass * klass)
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_TIMESTAMPS, 0);
   element_class->set_context = src_set_context;
   element_class->change_state = src_change_state;
+  element_class->send_event = src_send_event;
   src_class->unlock = src_unlock;
   src_class->unlock_stop = src_unlock_stop;
   src_class->negotiate = src_negotiate;

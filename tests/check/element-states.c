@@ -291,10 +291,21 @@ test_eos_without_publisher (void)
 {
   Catcher catcher;
 
-  REQUIRE (catcher_open (&catcher, ""));
-  CHECK (gst_element_send_event (catcher.pipeline, gst_event_new_eos ()));
-  CHECK (WAIT_UNTIL (catcher.ended));
-  catcher_close (&catcher);
+  for (guint i = 0; i < 3; i++) {
+    REQUIRE (catcher_open (&catcher, ""));
+    if (i > 0)
+      CHECK (go_to (catcher.pipeline, GST_STATE_PAUSED));
+    CHECK (gst_element_send_event (catcher.pipeline, gst_event_new_eos ()));
+    CHECK (go_to (catcher.pipeline, GST_STATE_PLAYING));
+    CHECK (WAIT_UNTIL (catcher.ended));
+    if (i == 2) {
+      CHECK (go_to (catcher.pipeline, GST_STATE_READY));
+      catcher.ended = FALSE;
+      CHECK (go_to (catcher.pipeline, GST_STATE_PLAYING));
+      CHECK (STAYS (!catcher.ended, 20 * GST_MSECOND));
+    }
+    catcher_close (&catcher);
+  }
 }
 
 static void

@@ -39,7 +39,7 @@ host_free (CuframesArena *arena)
   free (self);
 }
 
-static const CuframesArenaOps host_ops = { host_export_fd, host_free };
+static const CuframesArenaOps host_ops = { host_export_fd, host_free, NULL };
 
 static int
 host_wrap (int take_fd, void *data, uint64_t size_bytes, CuframesArena **ret_arena)
