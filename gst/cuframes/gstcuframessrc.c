@@ -74,7 +74,6 @@ struct _GstCuframesSrc
   CuframesSubscriber *subscriber;       /* between start() and stop() */
   GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
   GstClockTime latency;         /* the publisher's */
-  gboolean flushing;
 
   gboolean ending;              /* the application sent EOS; under the base class's live_lock */
 
@@ -128,7 +127,6 @@ open_subscriber (GstCuframesSrc * self)
   GST_OBJECT_LOCK (self);
   self->subscriber = subscriber;
   self->latency = 0;
-  self->flushing = FALSE;
   self->ending = FALSE;
   GST_OBJECT_UNLOCK (self);
   return TRUE;
@@ -172,7 +170,6 @@ set_flushing (GstCuframesSrc * self, gboolean flushing)
 {
   GST_OBJECT_LOCK (self);
   if (self->subscriber != NULL) {
-    self->flushing = flushing;
     cuframes_subscriber_cancel (self->subscriber, flushing);
     gst_cuframes_subscription_set_flushing (self->subscription, flushing);
   }
@@ -307,24 +304,25 @@ take_gpu (GstCuframesSrc * self)
   return GST_FLOW_OK;
 }
 
-/* What to do when a wait was cancelled. A pause is waited out here: the base class does so too, but if the application plays again before
- * the base class has taken its lock, it takes FLUSHING for a stop and ends its task for good. */
+/* What to do when a wait was cancelled. A pause is waited out here. The base class does so too, but if the application plays again before it
+ * has taken its lock, it takes FLUSHING for a stop and ends its task for good; and not every version of it takes the cancellation back.
+ * A stop or an end is known before it cancels, so that what is looked at after the cancellation was taken back is not too old. */
 static GstFlowReturn
 stop_if_flushing (GstCuframesSrc * self)
 {
   GstBaseSrc *src = GST_BASE_SRC (self);
   GstPad *pad = GST_BASE_SRC_PAD (src);
-  gboolean stop;
+  gboolean ending;
 
   g_mutex_lock (&src->live_lock);
   while (!src->live_running && !GST_PAD_IS_FLUSHING (pad) && !self->ending)
     g_cond_wait (&src->live_cond, &src->live_lock);
-  stop = self->ending || GST_PAD_IS_FLUSHING (pad);
   g_mutex_unlock (&src->live_lock);
-  GST_OBJECT_LOCK (self);
-  stop = stop || self->flushing;
-  GST_OBJECT_UNLOCK (self);
-  return stop ? GST_FLOW_FLUSHING : GST_FLOW_OK;
+  set_flushing (self, FALSE);
+  g_mutex_lock (&src->live_lock);
+  ending = self->ending;
+  g_mutex_unlock (&src->live_lock);
+  return ending || GST_PAD_IS_FLUSHING (pad) ? GST_FLOW_FLUSHING : GST_FLOW_OK;
 }
 
 static GstFlowReturn

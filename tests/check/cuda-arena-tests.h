@@ -14,7 +14,7 @@ void test_gpus_that_lack_something (void);
 void test_fences_that_are_none (void);
 void test_a_wait_ends_with_its_own_word_alone (void);
 void test_highest_fence_values (void);
-void test_a_release_gets_past_many_waits (void);
+void test_a_release_gets_past_several_waits (void);
 void test_last_references_go_in_a_callback (void);
 void test_a_callback_runs_behind_a_wait (void);
 void test_a_callback_for_an_idle_stream (void);
