@@ -419,9 +419,9 @@ find_cursor (CuframesSubscriber *subscriber, CuframesMapping *mapping)
   const uint64_t first = mapping->message.first_sequence, joined = subscriber->connection->welcome.head;
   CuframesFrameReader reader;
 
-  if (subscriber->mapping != NULL || subscriber->config.start == CUFRAMES_START_OLDEST) {
-    if (subscriber->mapping != NULL)
-      return first;
+  if (subscriber->mapping != NULL)
+    return first;
+  if (subscriber->config.start == CUFRAMES_START_OLDEST) {
     cuframes_frame_reader_init (&reader, mapping->control, mapping->page, mapping->message.slot_count, first);
     return cuframes_frame_reader_get_oldest (&reader);
   }
@@ -716,10 +716,11 @@ cuframes_subscriber_arm (CuframesSubscriber *subscriber)
 static bool
 spin (const CuframesSubscriber *subscriber)
 {
-  const uint64_t end = cuframes_now_ns () + subscriber->config.spin_ns;
+  uint64_t end;
 
   if (subscriber->mapping == NULL || subscriber->awaits_event || subscriber->config.spin_ns == 0)
     return false;
+  end = cuframes_now_ns () + subscriber->config.spin_ns;
   do {
     for (uint32_t i = 0; i < SPIN_LOOKS; i++) {
       if (has_anything (subscriber))
@@ -737,7 +738,7 @@ static int
 sleep_until (CuframesSubscriber *subscriber, uint64_t deadline_ns)
 {
   const int fd = cuframes_subscriber_peek_fd (subscriber);
-  const uint64_t event_deadline_ns = deadline_after (EVENT_NS);
+  const uint64_t event_deadline_ns = subscriber->awaits_event ? deadline_after (EVENT_NS) : CUFRAMES_NONE;
   const bool for_event = subscriber->awaits_event && event_deadline_ns < deadline_ns;
   short events = 0;
   int r = cuframes_poll (fd, POLLIN, subscriber->cancel_fd, for_event ? event_deadline_ns : deadline_ns, &events);

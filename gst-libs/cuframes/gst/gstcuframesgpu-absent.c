@@ -5,12 +5,6 @@
 #include <errno.h>
 
 gboolean
-gst_cuframes_gpu_is_built (void)
-{
-  return FALSE;
-}
-
-gboolean
 gst_cuframes_gpu_caps_are_gpu (const GstCaps * caps)
 {
   return FALSE;

@@ -21,12 +21,6 @@ struct _GstCuframesGpu
 };
 
 gboolean
-gst_cuframes_gpu_is_built (void)
-{
-  return TRUE;
-}
-
-gboolean
 gst_cuframes_gpu_caps_are_gpu (const GstCaps * caps)
 {
   return caps != NULL && gst_caps_get_size (caps) > 0

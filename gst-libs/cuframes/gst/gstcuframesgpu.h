@@ -12,8 +12,6 @@ G_BEGIN_DECLS
  * Reference-counted; private to the library and the plugin. */
 typedef struct _GstCuframesGpu GstCuframesGpu;
 
-gboolean         gst_cuframes_gpu_is_built        (void);
-
 gboolean         gst_cuframes_gpu_caps_are_gpu    (const GstCaps * caps);
 
 void             gst_cuframes_gpu_set_context     (GstElement * element,
