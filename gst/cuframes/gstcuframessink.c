@@ -24,43 +24,22 @@
 
 #include "gstcuframeschannel.h"
 #include "gstcuframescodec.h"
-#include "gstcuframesenums.h"
-#include "gstcuframesframe.h"
 #include "gstcuframespublication.h"
+#include "gstcuframessinksettings.h"
 #include "gstcuframestiming.h"
 
 GST_DEBUG_CATEGORY_STATIC (gst_cuframes_sink_debug);
 #define GST_CAT_DEFAULT gst_cuframes_sink_debug
 
-#define DEFAULT_SLOTS 16
-#define DEFAULT_OVERFLOW CUFRAMES_OVERFLOW_DROP
-#define DEFAULT_OVERFLOW_TIMEOUT GST_SECOND
-#define DEFAULT_MAX_SUBSCRIBERS 64
-#define DEFAULT_MAX_LEASES 4
-#define DEFAULT_SOCKET_MODE 0600
 /* What upstream writes at a time if it does not say: one buffer, and one that waits for its moment in this element. */
 #define PROPOSED_BUFFERS 2
 #define KEYFRAME_INTERVAL_NS GST_SECOND
 
 enum
 {
-  PROP_0,
-  PROP_CHANNEL,
-  PROP_SOCKET_PATH,
-  PROP_SLOTS,
-  PROP_OVERFLOW,
-  PROP_OVERFLOW_TIMEOUT,
-  PROP_MAX_SUBSCRIBERS,
-  PROP_MAX_LEASES,
-  PROP_WAIT_FOR_SUBSCRIBERS,
-  PROP_SOCKET_MODE,
-  PROP_ALLOW_UIDS,
-  PROP_ALLOW_GIDS,
-  PROP_CUDA_DEVICE_ID,
-  PROP_GPU_SYNC,
-  PROP_NUM_SUBSCRIBERS,
-  PROP_STATS,
-  N_PROPERTIES,
+  OWN_NUM_SUBSCRIBERS,
+  OWN_STATS,
+  N_OWN,
 };
 
 enum
@@ -75,20 +54,7 @@ struct _GstCuframesSink
 {
   GstBaseSink parent;
 
-  /* Under the object lock; read once in start() */
-  gchar *channel;
-  gchar *socket_path;
-  guint slots;
-  CuframesOverflow overflow;
-  guint64 overflow_timeout_ns;
-  guint max_subscribers;
-  guint max_leases;
-  guint wait_for_subscribers;
-  guint socket_mode;
-  gchar *allow_uids;
-  gchar *allow_gids;
-  gint cuda_device_id;
-  GstCuframesGpuSync gpu_sync;
+  GstCuframesSinkSettings settings;      /* under the object lock; read once in start() */
   CuframesPublisher *publisher; /* between start() and stop() */
   GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
 
@@ -104,7 +70,8 @@ struct _GstCuframesSink
   gint64 last_keyframe_us;      /* server's thread */
 };
 
-static GParamSpec *properties[N_PROPERTIES];
+static guint first_own;         /* properties below it are settings */
+static GParamSpec *own[N_OWN];
 static guint signals[N_SIGNALS];
 
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
@@ -122,7 +89,7 @@ tell_subscriber (GstCuframesSink * self, guint signal, const CuframesSubscriberS
 
   g_signal_emit (self, signals[signal], 0, subscriber->id, structure);
   gst_structure_free (structure);
-  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_NUM_SUBSCRIBERS]);
+  g_object_notify_by_pspec (G_OBJECT (self), own[OWN_NUM_SUBSCRIBERS]);
 }
 
 static void
@@ -166,58 +133,6 @@ static const CuframesPublisherCallbacks callbacks = {
 
 /* Opening and closing */
 
-static gboolean
-parse_access (GstCuframesSink * self, CuframesPublisherConfig * config, GArray ** uids, GArray ** gids, gchar ** text)
-{
-  if (self->allow_uids != NULL && (*uids = gst_cuframes_channel_parse_users (self->allow_uids, text)) == NULL)
-    return FALSE;
-  if (self->allow_gids != NULL && (*gids = gst_cuframes_channel_parse_groups (self->allow_gids, text)) == NULL)
-    return FALSE;
-  if (*uids != NULL) {
-    config->allow_uids = (const guint32 *) (*uids)->data;
-    config->allow_uid_count = (*uids)->len;
-  }
-  if (*gids != NULL) {
-    config->allow_gids = (const guint32 *) (*gids)->data;
-    config->allow_gid_count = (*gids)->len;
-  }
-  return TRUE;
-}
-
-/* Opens the channel. On failure text says why. */
-static gboolean
-open_channel (GstCuframesSink * self, CuframesPublisher ** publisher, gchar ** text)
-{
-  CuframesPublisherConfig config = {
-    .socket_mode = self->socket_mode,.max_subscribers = self->max_subscribers,.max_leases = self->max_leases,
-    .overflow = self->overflow,.overflow_timeout_ns = self->overflow_timeout_ns,.callbacks = &callbacks,.user_data = self,
-  };
-  GArray *uids = NULL, *gids = NULL;
-  gchar *path = NULL;
-  gboolean good;
-  gint r;
-
-  if (self->wait_for_subscribers > self->max_subscribers) {
-    *text = g_strdup_printf ("wait-for-subscribers is %u, but max-subscribers lets in %u at most: raise it", self->wait_for_subscribers,
-        self->max_subscribers);
-    return FALSE;
-  }
-  good = gst_cuframes_channel_resolve (self->channel, self->socket_path, &path, text) && parse_access (self, &config, &uids, &gids, text);
-  if (good) {
-    config.socket_path = path;
-    r = cuframes_publisher_new (&config, publisher);
-    good = r == 0;
-    if (good)
-      GST_INFO_OBJECT (self, "publishing on %s", path);
-    else
-      *text = gst_cuframes_channel_explain_open (path, r);
-  }
-  g_clear_pointer (&uids, g_array_unref);
-  g_clear_pointer (&gids, g_array_unref);
-  g_free (path);
-  return good;
-}
-
 static void
 on_pool_error (gpointer user_data, const gchar * text)
 {
@@ -230,7 +145,7 @@ open_publisher (GstCuframesSink * self)
   CuframesPublisher *publisher = NULL;
   gchar *text = NULL;
 
-  if (!open_channel (self, &publisher, &text)) {
+  if (!gst_cuframes_sink_settings_open (&self->settings, &callbacks, self, &publisher, &text)) {
     GST_ELEMENT_ERROR (self, RESOURCE, OPEN_WRITE, ("%s", text), (NULL));
     g_free (text);
     return FALSE;
@@ -240,7 +155,7 @@ open_publisher (GstCuframesSink * self)
   self->ended = FALSE;
   self->waited = FALSE;
   self->gpu_failed = FALSE;
-  self->publication = gst_cuframes_publication_new (GST_ELEMENT (self), publisher, self->slots, on_pool_error);
+  self->publication = gst_cuframes_publication_new (GST_ELEMENT (self), publisher, self->settings.slots, on_pool_error);
   GST_OBJECT_LOCK (self);
   self->publisher = publisher;
   GST_OBJECT_UNLOCK (self);
@@ -316,14 +231,14 @@ ensure_gpu (GstCuframesSink * self, GstCaps * caps)
     return TRUE;
   if (self->gpu_failed)
     return FALSE;
-  self->gpu = gst_cuframes_gpu_new (GST_ELEMENT (self), self->cuda_device_id, &self->cuda_context, &text);
+  self->gpu = gst_cuframes_gpu_new (GST_ELEMENT (self), self->settings.cuda_device_id, &self->cuda_context, &text);
   if (self->gpu == NULL) {
     self->gpu_failed = TRUE;
     GST_ELEMENT_ERROR (self, RESOURCE, OPEN_WRITE, ("%s", text), (NULL));
     g_free (text);
     return FALSE;
   }
-  gst_cuframes_publication_set_gpu (self->publication, self->gpu, self->gpu_sync == GST_CUFRAMES_GPU_SYNC_FENCE);
+  gst_cuframes_publication_set_gpu (self->publication, self->gpu, self->settings.gpu_sync == GST_CUFRAMES_GPU_SYNC_FENCE);
   return TRUE;
 }
 
@@ -378,7 +293,7 @@ sink_set_context (GstElement * element, GstContext * context)
 {
   GstCuframesSink *self = GST_CUFRAMES_SINK (element);
 
-  gst_cuframes_gpu_set_context (element, context, self->cuda_device_id, &self->cuda_context);
+  gst_cuframes_gpu_set_context (element, context, self->settings.cuda_device_id, &self->cuda_context);
   GST_ELEMENT_CLASS (gst_cuframes_sink_parent_class)->set_context (element, context);
 }
 
@@ -420,7 +335,7 @@ wait_for_subscribers (GstCuframesSink * self)
 {
   while (!self->waited) {
     GstFlowReturn flow;
-    if (cuframes_publisher_wait_subscribers (self->publisher, self->wait_for_subscribers, CUFRAMES_NONE) == 0) {
+    if (cuframes_publisher_wait_subscribers (self->publisher, self->settings.wait_for_subscribers, CUFRAMES_NONE) == 0) {
       self->waited = TRUE;
       break;
     }
@@ -529,56 +444,13 @@ static void
 sink_set_property (GObject * object, guint id, const GValue * value, GParamSpec * spec)
 {
   GstCuframesSink *self = GST_CUFRAMES_SINK (object);
+  gboolean known;
 
   GST_OBJECT_LOCK (self);
-  switch (id) {
-    case PROP_CHANNEL:
-      g_free (self->channel);
-      self->channel = g_value_dup_string (value);
-      break;
-    case PROP_SOCKET_PATH:
-      g_free (self->socket_path);
-      self->socket_path = g_value_dup_string (value);
-      break;
-    case PROP_SLOTS:
-      self->slots = g_value_get_uint (value);
-      break;
-    case PROP_OVERFLOW:
-      self->overflow = g_value_get_enum (value);
-      break;
-    case PROP_OVERFLOW_TIMEOUT:
-      self->overflow_timeout_ns = g_value_get_uint64 (value);
-      break;
-    case PROP_MAX_SUBSCRIBERS:
-      self->max_subscribers = g_value_get_uint (value);
-      break;
-    case PROP_MAX_LEASES:
-      self->max_leases = g_value_get_uint (value);
-      break;
-    case PROP_WAIT_FOR_SUBSCRIBERS:
-      self->wait_for_subscribers = g_value_get_uint (value);
-      break;
-    case PROP_SOCKET_MODE:
-      self->socket_mode = g_value_get_uint (value);
-      break;
-    case PROP_ALLOW_UIDS:
-      g_free (self->allow_uids);
-      self->allow_uids = g_value_dup_string (value);
-      break;
-    case PROP_ALLOW_GIDS:
-      g_free (self->allow_gids);
-      self->allow_gids = g_value_dup_string (value);
-      break;
-    case PROP_CUDA_DEVICE_ID:
-      self->cuda_device_id = g_value_get_int (value);
-      break;
-    case PROP_GPU_SYNC:
-      self->gpu_sync = g_value_get_enum (value);
-      break;
-    default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
-  }
+  known = gst_cuframes_sink_settings_set (&self->settings, id, value);
   GST_OBJECT_UNLOCK (self);
+  if (!known)
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
 }
 
 static guint
@@ -595,58 +467,18 @@ static void
 sink_get_property (GObject * object, guint id, GValue * value, GParamSpec * spec)
 {
   GstCuframesSink *self = GST_CUFRAMES_SINK (object);
+  gboolean known = TRUE;
 
   GST_OBJECT_LOCK (self);
-  switch (id) {
-    case PROP_CHANNEL:
-      g_value_set_string (value, self->channel);
-      break;
-    case PROP_SOCKET_PATH:
-      g_value_set_string (value, self->socket_path);
-      break;
-    case PROP_SLOTS:
-      g_value_set_uint (value, self->slots);
-      break;
-    case PROP_OVERFLOW:
-      g_value_set_enum (value, self->overflow);
-      break;
-    case PROP_OVERFLOW_TIMEOUT:
-      g_value_set_uint64 (value, self->overflow_timeout_ns);
-      break;
-    case PROP_MAX_SUBSCRIBERS:
-      g_value_set_uint (value, self->max_subscribers);
-      break;
-    case PROP_MAX_LEASES:
-      g_value_set_uint (value, self->max_leases);
-      break;
-    case PROP_WAIT_FOR_SUBSCRIBERS:
-      g_value_set_uint (value, self->wait_for_subscribers);
-      break;
-    case PROP_SOCKET_MODE:
-      g_value_set_uint (value, self->socket_mode);
-      break;
-    case PROP_ALLOW_UIDS:
-      g_value_set_string (value, self->allow_uids);
-      break;
-    case PROP_ALLOW_GIDS:
-      g_value_set_string (value, self->allow_gids);
-      break;
-    case PROP_CUDA_DEVICE_ID:
-      g_value_set_int (value, self->cuda_device_id);
-      break;
-    case PROP_GPU_SYNC:
-      g_value_set_enum (value, self->gpu_sync);
-      break;
-    case PROP_NUM_SUBSCRIBERS:
-      g_value_set_uint (value, count_subscribers (self));
-      break;
-    case PROP_STATS:
-      g_value_take_boxed (value, gst_cuframes_channel_get_stats (self->publisher));
-      break;
-    default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
-  }
+  if (id == first_own + OWN_NUM_SUBSCRIBERS)
+    g_value_set_uint (value, count_subscribers (self));
+  else if (id == first_own + OWN_STATS)
+    g_value_take_boxed (value, gst_cuframes_channel_get_stats (self->publisher));
+  else
+    known = gst_cuframes_sink_settings_get (&self->settings, id, value);
   GST_OBJECT_UNLOCK (self);
+  if (!known)
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
 }
 
 static void
@@ -654,51 +486,20 @@ sink_finalize (GObject * object)
 {
   GstCuframesSink *self = GST_CUFRAMES_SINK (object);
 
-  g_free (self->channel);
-  g_free (self->socket_path);
-  g_free (self->allow_uids);
-  g_free (self->allow_gids);
+  gst_cuframes_sink_settings_clear (&self->settings);
   G_OBJECT_CLASS (gst_cuframes_sink_parent_class)->finalize (object);
 }
 
 static void
 install_properties (GObjectClass * object_class)
 {
-  const GParamFlags set_before = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY;
   const GParamFlags read_only = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS;
 
-  properties[PROP_CHANNEL] = g_param_spec_string ("channel", "Channel", "Name of the channel to publish on", NULL, set_before);
-  properties[PROP_SOCKET_PATH] = g_param_spec_string ("socket-path", "Socket path",
-      "Path of the channel's socket, or @name for an abstract one, instead of a channel in the channels' directory", NULL, set_before);
-  properties[PROP_SLOTS] = g_param_spec_uint ("slots", "Slots",
-      "Frames that subscribers can see or hold at a time; what upstream writes at a time is added", CUFRAMES_SLOTS_MIN, CUFRAMES_SLOTS_MAX,
-      DEFAULT_SLOTS, set_before);
-  properties[PROP_OVERFLOW] = g_param_spec_enum ("overflow", "Overflow", "What to do when no slot is free for the next frame",
-      GST_TYPE_CUFRAMES_OVERFLOW, DEFAULT_OVERFLOW, set_before);
-  properties[PROP_OVERFLOW_TIMEOUT] = g_param_spec_uint64 ("overflow-timeout", "Overflow timeout",
-      "With overflow=wait, how long to wait for one frame, in ns", 0, G_MAXUINT64, DEFAULT_OVERFLOW_TIMEOUT, set_before);
-  properties[PROP_MAX_SUBSCRIBERS] = g_param_spec_uint ("max-subscribers", "Maximum of subscribers", "Subscribers that are let in at once",
-      1, CUFRAMES_SUBSCRIBERS_MAX, DEFAULT_MAX_SUBSCRIBERS, set_before);
-  properties[PROP_MAX_LEASES] = g_param_spec_uint ("max-leases", "Maximum of leases", "Frames that one subscriber may hold at once",
-      1, CUFRAMES_SLOTS_MAX, DEFAULT_MAX_LEASES, set_before);
-  properties[PROP_WAIT_FOR_SUBSCRIBERS] = g_param_spec_uint ("wait-for-subscribers", "Wait for subscribers",
-      "Subscribers that must be there before the first frame is let through", 0, CUFRAMES_SUBSCRIBERS_MAX, 0, set_before);
-  properties[PROP_SOCKET_MODE] = g_param_spec_uint ("socket-mode", "Socket mode", "Permissions of the socket's file (0600 octal is 384)",
-      0, 0777, DEFAULT_SOCKET_MODE, set_before);
-  properties[PROP_ALLOW_UIDS] = g_param_spec_string ("allow-uids", "Allowed users",
-      "Users that may subscribe, by name or number, separated by commas; besides them the publisher's own and root. Not set: whoever "
-      "the socket's mode lets in", NULL, set_before);
-  properties[PROP_ALLOW_GIDS] = g_param_spec_string ("allow-gids", "Allowed groups",
-      "Primary groups that may subscribe, by name or number, separated by commas; likewise", NULL, set_before);
-  properties[PROP_CUDA_DEVICE_ID] = g_param_spec_int ("cuda-device-id", "CUDA device", "Number of the GPU to use for frames in GPU memory, -1 for "
-      "the one of the element upstream", -1, G_MAXINT, -1, set_before);
-  properties[PROP_GPU_SYNC] = g_param_spec_enum ("gpu-sync", "GPU synchronisation", "How a frame in GPU memory is known to be complete",
-      GST_TYPE_CUFRAMES_GPU_SYNC, GST_CUFRAMES_GPU_SYNC_HOST, set_before);
-  properties[PROP_NUM_SUBSCRIBERS] = g_param_spec_uint ("num-subscribers", "Number of subscribers", "Subscribers now", 0,
-      G_MAXUINT, 0, read_only);
-  properties[PROP_STATS] = g_param_spec_boxed ("stats", "Statistics", "Counters of the channel and of each subscriber", GST_TYPE_STRUCTURE,
-      read_only);
-  g_object_class_install_properties (object_class, N_PROPERTIES, properties);
+  first_own = gst_cuframes_sink_settings_install (object_class);
+  own[OWN_NUM_SUBSCRIBERS] = g_param_spec_uint ("num-subscribers", "Number of subscribers", "Subscribers now", 0, G_MAXUINT, 0, read_only);
+  own[OWN_STATS] = g_param_spec_boxed ("stats", "Statistics", "Counters of the channel and of each subscriber", GST_TYPE_STRUCTURE, read_only);
+  for (guint i = 0; i < N_OWN; i++)
+    g_object_class_install_property (object_class, first_own + i, own[i]);
 }
 
 static void
@@ -775,13 +576,7 @@ gst_cuframes_sink_class_init (GstCuframesSinkClass * klass)
 static void
 gst_cuframes_sink_init (GstCuframesSink * self)
 {
-  self->slots = DEFAULT_SLOTS;
-  self->overflow = DEFAULT_OVERFLOW;
-  self->overflow_timeout_ns = DEFAULT_OVERFLOW_TIMEOUT;
-  self->max_subscribers = DEFAULT_MAX_SUBSCRIBERS;
-  self->max_leases = DEFAULT_MAX_LEASES;
-  self->socket_mode = DEFAULT_SOCKET_MODE;
-  self->cuda_device_id = -1;
+  gst_cuframes_sink_settings_init (&self->settings);
   /* The last sample would keep a slot for as long as the element plays. */
   gst_base_sink_set_last_sample_enabled (GST_BASE_SINK (self), FALSE);
 }

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "gstcuframessrc.h"
+#include "gstcuframessrcsettings.h"
+#include "gstcuframessubscription.h"
+#include "gstcuframestiming.h"
+
+G_BEGIN_DECLS
+
+/* The element as its two files share it: gstcuframessrc.c is what GStreamer asks of it, gstcuframessrc-stream.c its streaming thread. */
+struct _GstCuframesSrc
+{
+  GstPushSrc parent;
+
+  GstCuframesSrcSettings settings;       /* under the object lock; read once in start() */
+  CuframesSubscriber *subscriber;       /* between start() and stop() */
+  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
+  GstClockTime latency;         /* the publisher's */
+
+  gboolean ending;              /* the application sent EOS; under the base class's live_lock */
+
+  /* Streaming thread */
+  gchar *path;
+  GstCuframesSubscription *subscription;
+  GstCuframesGpu *gpu;          /* once a publisher's frames ask for one */
+  GstCuframesTiming timing;
+  gboolean was_connected;
+  gboolean discont;
+};
+
+GST_DEBUG_CATEGORY_EXTERN (gst_cuframes_src_debug);
+
+void          gst_cuframes_src_set_flushing (GstCuframesSrc * self,
+                                             gboolean flushing);
+
+GstFlowReturn gst_cuframes_src_create       (GstPushSrc * src,
+                                             GstBuffer ** buffer);
+
+G_END_DECLS
