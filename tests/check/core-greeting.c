@@ -2,6 +2,7 @@
 /* Who is let in, and what each side is told of the other: the application's callbacks, connections that are handed over, observers and
  * refusals. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -157,6 +158,44 @@ what_is_handed_over_may_be_broken (void)
   REQUIRE (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0);
   CHECK_EQUAL (cuframes_subscriber_adopt (subscriber, fds[1], 20000000), CUFRAMES_E_TIMEOUT);
   close (fds[0]);
+  cuframes_subscriber_free (subscriber);
+  source_close (&source);
+}
+
+/* Neither side has a path, and each takes its time. */
+static void
+connections_alone_are_enough (void)
+{
+  const CuframesPublisherConfig nowhere = { 0 };
+  const CuframesSubscriberConfig config = { 0 };
+  CuframesSubscriber *subscriber;
+  CuframesItem item;
+  Source source = {.slot_bytes = FIXTURE_SLOT_BYTES };
+  unsigned entries = 0;
+  DIR *directory;
+  int fds[2];
+
+  REQUIRE (cuframes_publisher_new (&nowhere, &source.publisher) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
+  directory = opendir (fixture_directory ());
+  while (directory != NULL && readdir (directory) != NULL)
+    entries++;
+  closedir (directory);
+  CHECK_EQUAL (entries, 2);
+  REQUIRE (cuframes_subscriber_new (&config, &subscriber) == 0 && socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0);
+  CHECK_EQUAL (cuframes_subscriber_connect (subscriber, 0), -EINVAL);
+  CHECK_EQUAL (cuframes_subscriber_adopt (subscriber, -1, 0), CUFRAMES_E_ABSENT);
+  CHECK_EQUAL (cuframes_subscriber_adopt (subscriber, fds[1], 1000000), CUFRAMES_E_TIMEOUT);
+  cuframes_subscriber_cancel (subscriber, true);
+  CHECK_EQUAL (cuframes_subscriber_adopt (subscriber, -1, CUFRAMES_NONE), CUFRAMES_E_CANCELLED);
+  cuframes_subscriber_cancel (subscriber, false);
+  CHECK_EQUAL (cuframes_publisher_adopt (source.publisher, fds[0]), 0);
+  CHECK_EQUAL (cuframes_subscriber_adopt (subscriber, -1, FIXTURE_BOUND_NS), 0);
+  CHECK (source_publish (&source) == 0);
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_CONNECTED, &item));
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_FORMAT, &item));
+  REQUIRE (sink_expect (subscriber, CUFRAMES_ITEM_FRAME, &item));
+  CHECK (frame_is_whole (item.frame));
+  cuframes_frame_unref (item.frame);
   cuframes_subscriber_free (subscriber);
   source_close (&source);
 }
@@ -398,6 +437,7 @@ static const FixtureTest tests[] = {
   {"the application is told who comes and goes and wants a key frame", the_application_is_told},
   {"connections can be handed over", connections_can_be_handed_over},
   {"what is handed over may be broken", what_is_handed_over_may_be_broken},
+  {"a publisher that listens nowhere and a subscriber without a path meet over a connection", connections_alone_are_enough},
   {"an observer sees everything and takes nobody's place", an_observer_sees_and_takes_no_place},
   {"refusals say why", refusals_say_why},
   {"only who is allowed gets in", only_who_is_allowed_gets_in},

@@ -120,11 +120,9 @@ await_answer (int fd, uint64_t deadline_ns, int cancel_fd, CuframesInbox *inbox)
   }
 }
 
-/* Shakes hands over a connected socket, which is consumed, also on failure. 0; CUFRAMES_E_REFUSED with the reason in the inbox;
- * CUFRAMES_E_TIMEOUT, CUFRAMES_E_CANCELLED, CUFRAMES_E_CLOSED, CUFRAMES_E_PEER or a negative errno. */
+/* Says HELLO over a connected socket, which is consumed, also on failure. 0, CUFRAMES_E_CLOSED or a negative errno. */
 int
-cuframes_connection_greet (int take_fd, const CuframesHello *hello, uint64_t deadline_ns, int cancel_fd, CuframesInbox *inbox,
-    CuframesConnection **ret_connection)
+cuframes_connection_begin (int take_fd, const CuframesHello *hello, CuframesConnection **ret_connection)
 {
   const CuframesMessage message = {.type = CUFRAMES_MESSAGE_HELLO,.hello = *hello };
   CuframesConnection *connection = calloc (1, sizeof *connection);
@@ -141,20 +139,44 @@ cuframes_connection_greet (int take_fd, const CuframesHello *hello, uint64_t dea
   if (r == 0)
     r = cuframes_channel_send (connection->fd, &message, NULL, 0);
   if (r == 0)
-    r = await_answer (connection->fd, soonest (deadline_ns, HANDSHAKE_NS), cancel_fd, inbox);
+    *ret_connection = connection;
+  else
+    cuframes_connection_unref (connection);
+  return r;
+}
+
+/* Waits for the answer. 0; CUFRAMES_E_TIMEOUT or CUFRAMES_E_CANCELLED: it may be called again; CUFRAMES_E_REFUSED with the reason in the inbox,
+ * CUFRAMES_E_CLOSED, CUFRAMES_E_PEER or a negative errno: the connection is of no more use. */
+int
+cuframes_connection_finish (CuframesConnection *connection, uint64_t deadline_ns, int cancel_fd, CuframesInbox *inbox)
+{
+  int r = await_answer (connection->fd, deadline_ns, cancel_fd, inbox);
+
   if (r == 0 && inbox->message.welcome.max_leases == 0)
     r = CUFRAMES_E_PEER;
-  if (r != 0) {
-    cuframes_connection_unref (connection);
+  if (r != 0)
     return r;
-  }
   connection->welcome = inbox->message.welcome;
   connection->wake_fd = cuframes_steal_fd (&inbox->fds[0]);
-  *ret_connection = connection;
   return 0;
 }
 
-/* Connects, waiting for a publisher to appear until the deadline. Results as above. watch_fd is the caller's, -1 at first, to be closed when
+static int
+greet (int take_fd, const CuframesHello *hello, uint64_t deadline_ns, int cancel_fd, CuframesInbox *inbox, CuframesConnection **ret_connection)
+{
+  CuframesConnection *connection = NULL;
+  int r = cuframes_connection_begin (take_fd, hello, &connection);
+
+  if (r == 0)
+    r = cuframes_connection_finish (connection, soonest (deadline_ns, HANDSHAKE_NS), cancel_fd, inbox);
+  if (r == 0)
+    *ret_connection = connection;
+  else
+    cuframes_connection_unref (connection);
+  return r;
+}
+
+/* Connects, waiting for a publisher to appear until the deadline, and shakes hands. Results as above. watch_fd is the caller's, -1 at first, to be closed when
  * no more connections are wanted. */
 int
 cuframes_connection_open (const char *path, const CuframesHello *hello, uint64_t deadline_ns, int cancel_fd, int *watch_fd, CuframesInbox *inbox,
@@ -168,7 +190,7 @@ cuframes_connection_open (const char *path, const CuframesHello *hello, uint64_t
     if (r == CUFRAMES_E_FULL)
       pause_ns = BACKLOG_NS;
     if (r == 0) {
-      r = cuframes_connection_greet (fd, hello, deadline_ns, cancel_fd, inbox, ret_connection);
+      r = greet (fd, hello, deadline_ns, cancel_fd, inbox, ret_connection);
       pause_ns = BACKLOG_NS;
       /* Closed: a publisher that was just ending. Silent: one that is stopped, or so busy that it must be asked again. */
       if (r != CUFRAMES_E_CLOSED && r != CUFRAMES_E_TIMEOUT)

@@ -17,8 +17,8 @@ typedef struct
 int cuframes_connection_dial (const char *path, int *ret_fd);
 int cuframes_connection_open (const char *path, const CuframesHello * hello, uint64_t deadline_ns, int cancel_fd, int *watch_fd, CuframesInbox * inbox,
     CuframesConnection ** ret_connection);
-int cuframes_connection_greet (int take_fd, const CuframesHello * hello, uint64_t deadline_ns, int cancel_fd, CuframesInbox * inbox,
-    CuframesConnection ** ret_connection);
+int cuframes_connection_begin (int take_fd, const CuframesHello * hello, CuframesConnection ** ret_connection);
+int cuframes_connection_finish (CuframesConnection * connection, uint64_t deadline_ns, int cancel_fd, CuframesInbox * inbox);
 CuframesConnection *cuframes_connection_ref (CuframesConnection * connection);
 CuframesConnection *cuframes_connection_unref (CuframesConnection * connection);
 

@@ -68,8 +68,9 @@ forget_half_open (Server *server, uint32_t i)
   server->half_open[i] = server->half_open[--server->half_open_count];
 }
 
+/* deadline_ns: CUFRAMES_NONE for what the application made, which is nobody hostile. */
 static void
-add_half_open (Server *server, int take_fd)
+add_half_open (Server *server, int take_fd, uint64_t deadline_ns)
 {
   if (server->half_open_count == HALF_OPEN_MAX) {
     uint32_t oldest = 0;
@@ -79,7 +80,7 @@ add_half_open (Server *server, int take_fd)
     cuframes_close (server->half_open[oldest].fd);
     forget_half_open (server, oldest);
   }
-  server->half_open[server->half_open_count++] = (HalfOpen) { take_fd, cuframes_now_ns () + HALF_OPEN_NS };
+  server->half_open[server->half_open_count++] = (HalfOpen) { take_fd, deadline_ns };
 }
 
 static void
@@ -88,7 +89,7 @@ accept_all (Server *server)
   for (uint32_t i = 0; i < HALF_OPEN_MAX; i++) {
     int fd, r = cuframes_listener_accept (&server->publisher->listener, &fd);
     if (r == 0)
-      add_half_open (server, fd);
+      add_half_open (server, fd, cuframes_now_ns () + HALF_OPEN_NS);
     else if (r == CUFRAMES_E_FULL)
       refuse (server, fd, CUFRAMES_REFUSED_RESOURCES, "the publisher has no file descriptor left: raise its limit (ulimit -n)");
     else {
@@ -109,7 +110,7 @@ take_adopted (Server *server)
     return;
   pthread_mutex_lock (&publisher->lock);
   while (publisher->adopted_count > 0)
-    add_half_open (server, publisher->adopted[--publisher->adopted_count]);
+    add_half_open (server, publisher->adopted[--publisher->adopted_count], CUFRAMES_NONE);
   pthread_mutex_unlock (&publisher->lock);
 }
 
@@ -487,7 +488,7 @@ get_timeout_ms (Server *server)
   uint64_t now = cuframes_now_ns (), next = server->listen_again_ns;
 
   for (uint32_t i = 0; i < server->half_open_count; i++)
-    if (next == 0 || server->half_open[i].deadline_ns < next)
+    if (server->half_open[i].deadline_ns != CUFRAMES_NONE && (next == 0 || server->half_open[i].deadline_ns < next))
       next = server->half_open[i].deadline_ns;
   if (next == 0)
     return -1;

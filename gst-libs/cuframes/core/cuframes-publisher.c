@@ -57,7 +57,7 @@ copy_config (CuframesPublisher *publisher, const CuframesPublisherConfig *config
     own->max_subscribers = DEFAULT_MAX_SUBSCRIBERS;
   if (own->max_leases == 0)
     own->max_leases = DEFAULT_MAX_LEASES;
-  if (config->socket_path == NULL || own->max_subscribers > CUFRAMES_SUBSCRIBERS_MAX || own->max_leases > CUFRAMES_SLOTS_MAX)
+  if (own->max_subscribers > CUFRAMES_SUBSCRIBERS_MAX || own->max_leases > CUFRAMES_SLOTS_MAX)
     return -EINVAL;
   own->allow_uids = config->allow_uids == NULL ? NULL : copy_ids (config->allow_uids, config->allow_uid_count);
   own->allow_gids = config->allow_gids == NULL ? NULL : copy_ids (config->allow_gids, config->allow_gid_count);
@@ -128,7 +128,7 @@ cuframes_publisher_new (const CuframesPublisherConfig *config, CuframesPublisher
   r = publisher->server_wake_fd < 0 ? -errno : copy_config (publisher, config);
   if (r == 0 && getrandom (&publisher->ring_id, sizeof publisher->ring_id, 0) != sizeof publisher->ring_id)
     r = -EIO;
-  if (r == 0)
+  if (r == 0 && config->socket_path != NULL)
     r = cuframes_listener_open (&publisher->listener, config->socket_path, publisher->config.socket_mode);
   if (r == 0)
     r = cuframes_publisher_start_server (publisher);
@@ -167,7 +167,8 @@ cuframes_publisher_free (CuframesPublisher *publisher)
  * @publisher: a publisher
  * @take_fd: (transfer full): a connected SOCK_SEQPACKET socket; consumed, also on failure
  *
- * Takes a connection that the application made, as if it had come in over the channel's socket. Any thread.
+ * Takes a connection that the application made, as if it had come in over the channel's socket. It may take its time to say HELLO, but
+ * 16 connections at most may be about to. Any thread.
  *
  * Returns: 0 or %CUFRAMES_E_FULL if too many wait already
  *

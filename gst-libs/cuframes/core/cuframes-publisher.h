@@ -71,7 +71,8 @@ typedef struct
 
 /**
  * CuframesPublisherConfig:
- * @socket_path: path of the socket, or `@name` for an abstract one; see cuframes_channel_path()
+ * @socket_path: path of the socket, or `@name` for an abstract one; see cuframes_channel_path(). %NULL to listen nowhere and serve those
+ * connections alone that cuframes_publisher_adopt() is given
  * @socket_mode: permissions of the socket's file, 0 for 0600; for an abstract socket, which has no file, the publisher goes by them itself
  * @max_subscribers: most subscribers at once, 0 for 64
  * @max_leases: slots that one subscriber may hold at once, 0 for 4

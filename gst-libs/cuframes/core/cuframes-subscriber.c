@@ -37,6 +37,7 @@ struct _CuframesSubscriber
   char refusal[CUFRAMES_TEXT_BYTES];
   uint32_t refused_code;
   CuframesConnection *connection;
+  CuframesConnection *adopted;  /* one that the application made, until its publisher answers */
   CuframesMapping *mapping;
   CuframesFrameReader reader;
   uint64_t missed_told;         /* of the reader's count, what items have said */
@@ -80,17 +81,17 @@ copy_config (CuframesSubscriber *subscriber, const CuframesSubscriberConfig *con
 {
   CuframesHello *hello = &subscriber->hello;
 
-  if (config->socket_path == NULL || config->device_count > CUFRAMES_WIRE_DEVICES_MAX)
+  if (config->device_count > CUFRAMES_WIRE_DEVICES_MAX)
     return -EINVAL;
   subscriber->config = *config;
   subscriber->config.device_uuids = NULL;
   subscriber->config.name = NULL;
-  subscriber->config.socket_path = strdup (config->socket_path);
+  subscriber->config.socket_path = config->socket_path == NULL ? NULL : strdup (config->socket_path);
   hello->version_min = hello->version_max = CUFRAMES_WIRE_VERSION;
   hello->role = CUFRAMES_ROLE_SUBSCRIBER;
   set_name (hello, config->name);
   set_import (subscriber, config->import, config->import_user_data, config->memory_kinds, config->device_uuids, config->device_count);
-  return subscriber->config.socket_path == NULL ? -ENOMEM : 0;
+  return config->socket_path != NULL && subscriber->config.socket_path == NULL ? -ENOMEM : 0;
 }
 
 /**
@@ -187,6 +188,7 @@ cuframes_subscriber_free (CuframesSubscriber *subscriber)
   if (subscriber == NULL)
     return NULL;
   disconnect (subscriber);
+  subscriber->adopted = cuframes_connection_unref (subscriber->adopted);
   subscriber->delivered = pending_free (subscriber->delivered);
   cuframes_inbox_clear (&subscriber->inbox);
   subscriber->cancel_fd = cuframes_close (subscriber->cancel_fd);
@@ -263,7 +265,8 @@ cuframes_subscriber_set_import (CuframesSubscriber *subscriber, CuframesArenaImp
  * Joins the channel. While there is no publisher its directory is watched.
  *
  * Returns: 0; %CUFRAMES_E_TIMEOUT; %CUFRAMES_E_CANCELLED; %CUFRAMES_E_REFUSED, see cuframes_subscriber_get_refusal(); %CUFRAMES_E_PEER if
- * what answers is no publisher; %CUFRAMES_E_HELD if it is connected; -EACCES, -ENAMETOOLONG, -EPROTOTYPE or another negative errno
+ * what answers is no publisher; %CUFRAMES_E_HELD if it is connected; -EINVAL if it has no socket path; -EACCES, -ENAMETOOLONG, -EPROTOTYPE
+ * or another negative errno
  *
  * Since: 0.1
  */
@@ -275,6 +278,8 @@ cuframes_subscriber_connect (CuframesSubscriber *subscriber, uint64_t timeout_ns
 
   if (subscriber->connection != NULL)
     return CUFRAMES_E_HELD;
+  if (subscriber->config.socket_path == NULL)
+    return -EINVAL;
   r = cuframes_connection_open (subscriber->config.socket_path, &subscriber->hello, deadline_after (timeout_ns), subscriber->cancel_fd,
       &subscriber->watch_fd, &subscriber->inbox, &connection);
   return settle (subscriber, r, connection);
@@ -283,26 +288,40 @@ cuframes_subscriber_connect (CuframesSubscriber *subscriber, uint64_t timeout_ns
 /**
  * cuframes_subscriber_adopt:
  * @subscriber: a subscriber that is not connected
- * @take_fd: (transfer full): a SOCK_SEQPACKET socket connected to a publisher; consumed, also on failure
- * @timeout_ns: how long to wait for the publisher's answer, 5 s at most
+ * @take_fd: (transfer full): a SOCK_SEQPACKET socket connected to a publisher; consumed, also on failure. -1 to go on with the one before,
+ * after %CUFRAMES_E_TIMEOUT or %CUFRAMES_E_CANCELLED
+ * @timeout_ns: how long to wait for the publisher's answer, %CUFRAMES_NONE for ever
  *
  * Joins a channel over a connection that the application made.
  *
- * Returns: as cuframes_subscriber_connect(), and %CUFRAMES_E_CLOSED if the other end hung up
+ * Returns: as cuframes_subscriber_connect(); %CUFRAMES_E_CLOSED if the other end hung up; %CUFRAMES_E_ABSENT if there is none to go on with
  *
  * Since: 0.1
  */
 int
 cuframes_subscriber_adopt (CuframesSubscriber *subscriber, int take_fd, uint64_t timeout_ns)
 {
-  CuframesConnection *connection = NULL;
+  CuframesConnection *connection;
   int r;
 
   if (subscriber->connection != NULL) {
     cuframes_close (take_fd);
     return CUFRAMES_E_HELD;
   }
-  r = cuframes_connection_greet (take_fd, &subscriber->hello, deadline_after (timeout_ns), subscriber->cancel_fd, &subscriber->inbox, &connection);
+  if (take_fd >= 0) {
+    subscriber->adopted = cuframes_connection_unref (subscriber->adopted);
+    r = cuframes_connection_begin (take_fd, &subscriber->hello, &subscriber->adopted);
+    if (r != 0)
+      return r;
+  }
+  if (subscriber->adopted == NULL)
+    return CUFRAMES_E_ABSENT;
+  r = cuframes_connection_finish (subscriber->adopted, deadline_after (timeout_ns), subscriber->cancel_fd, &subscriber->inbox);
+  if (r == CUFRAMES_E_TIMEOUT || r == CUFRAMES_E_CANCELLED)
+    return r;
+  connection = cuframes_steal (&subscriber->adopted);
+  if (r != 0)
+    cuframes_connection_unref (connection);
   return settle (subscriber, r, connection);
 }
 

@@ -114,7 +114,8 @@ typedef struct
 
 /**
  * CuframesSubscriberConfig:
- * @socket_path: path of the socket, or `@name` for an abstract one; see cuframes_channel_path()
+ * @socket_path: path of the socket, or `@name` for an abstract one; see cuframes_channel_path(). %NULL if connections come by
+ * cuframes_subscriber_adopt() alone
  * @name: what to be called in the publisher's statistics, or %NULL for the program's name
  * @delivery: which frame comes next
  * @start: which frame comes first
