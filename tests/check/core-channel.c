@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -74,6 +75,15 @@ a_message_arrives_with_its_descriptors (void)
   pair_close (&pair);
 }
 
+static rlim_t
+first_free_fd (void)
+{
+  const int fd = fcntl (0, F_DUPFD_CLOEXEC, 0);
+
+  close (fd);
+  return (rlim_t) fd;
+}
+
 static void
 too_many_descriptors_are_all_closed (void)
 {
@@ -91,6 +101,31 @@ too_many_descriptors_are_all_closed (void)
     CHECK_EQUAL (fixture_count_fds (), before);
     CHECK_EQUAL (pair.inbox.fd_count, 0);
   }
+  pair_close (&pair);
+}
+
+/* A peer that keeps to the protocol is not blamed for what this process lacks. */
+static void
+a_full_table_of_descriptors_is_told_as_such (void)
+{
+  const CuframesMessage ring = {.type = CUFRAMES_MESSAGE_RING,.ring = {.format = "f",.format_bytes = 1} };
+  struct rlimit before, limit;
+  unsigned fds;
+  Pair pair;
+
+  REQUIRE (pair_open (&pair) && getrlimit (RLIMIT_NOFILE, &before) == 0);
+  fds = fixture_count_fds ();
+  limit = before;
+  for (rlim_t room = 0; room < 3; room++) {
+    CHECK_EQUAL (cuframes_channel_send (pair.fds[0], &ring, (int[3]) { 0, 1, 2 }, 3), 0);
+    limit.rlim_cur = first_free_fd () + room;
+    REQUIRE (setrlimit (RLIMIT_NOFILE, &limit) == 0);
+    CHECK_EQUAL (cuframes_channel_receive (pair.fds[1], &pair.inbox), -EMFILE);
+    REQUIRE (setrlimit (RLIMIT_NOFILE, &before) == 0);
+    CHECK_EQUAL (fixture_count_fds (), fds);
+  }
+  CHECK_EQUAL (cuframes_channel_send (pair.fds[0], &ring, (int[3]) { 0, 1, 2 }, 3), 0);
+  CHECK_EQUAL (cuframes_channel_receive (pair.fds[1], &pair.inbox), 0);
   pair_close (&pair);
 }
 
@@ -198,6 +233,7 @@ descriptors_that_are_not_fetched_are_not_lost (void)
 static const FixtureTest tests[] = {
   {"a message arrives with its descriptors, which are closed on exec", a_message_arrives_with_its_descriptors},
   {"too many descriptors are all closed", too_many_descriptors_are_all_closed},
+  {"a full table of descriptors is told as such", a_full_table_of_descriptors_is_told_as_such},
   {"anything but a whole message is refused", anything_but_a_whole_message_is_refused},
   {"a full socket says so, and a closed one too", a_full_socket_says_so_and_a_closed_one_too},
   {"last words are heard although what we said was not", last_words_are_heard_although_we_were_not},

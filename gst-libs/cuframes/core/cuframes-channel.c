@@ -81,8 +81,9 @@ cuframes_channel_send (int fd, const CuframesMessage *message, const int *fds, u
   return is_hang_up (errno) ? CUFRAMES_E_CLOSED : -errno;
 }
 
-/* Takes every descriptor that came; those beyond what any message may carry are closed and make the message bad. */
-static bool
+/* Takes every descriptor that came; those beyond what any message may carry are closed and make the message bad.
+ * 0, CUFRAMES_E_PEER, or -EMFILE: the kernel passes on what finds a place in our table and cuts off the rest. */
+static int
 take_fds (CuframesInbox *inbox, struct msghdr *header)
 {
   bool good = (header->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
@@ -101,11 +102,13 @@ take_fds (CuframesInbox *inbox, struct msghdr *header)
       }
     }
   }
-  return good;
+  if ((header->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == MSG_CTRUNC && inbox->fd_count < CUFRAMES_WIRE_FDS_MAX)
+    return -EMFILE;
+  return good ? 0 : CUFRAMES_E_PEER;
 }
 
 /* Replaces what the inbox held. 0, CUFRAMES_E_EMPTY if nothing is there, CUFRAMES_E_CLOSED, CUFRAMES_E_PEER for anything but one
- * whole message with its own count of descriptors, or a negative errno. */
+ * whole message with its own count of descriptors, -EMFILE if this process has no place for them, or another negative errno. */
 int
 cuframes_channel_receive (int fd, CuframesInbox *inbox)
 {
@@ -114,6 +117,7 @@ cuframes_channel_receive (int fd, CuframesInbox *inbox)
   struct msghdr header = {.msg_iov = &part,.msg_iovlen = 1,.msg_control = control.bytes,.msg_controllen = sizeof control.bytes };
   ssize_t received;
   bool was_reset = false;
+  int r;
 
   cuframes_inbox_close_fds (inbox);
   /* A peer that closes before it has read everything leaves an error, which the kernel tells before the peer's last messages. */
@@ -122,9 +126,10 @@ cuframes_channel_receive (int fd, CuframesInbox *inbox)
   } while (received < 0 && (errno == EINTR || (errno == ECONNRESET && !was_reset && (was_reset = true))));
   if (received < 0)
     return errno == EAGAIN ? CUFRAMES_E_EMPTY : is_hang_up (errno) ? CUFRAMES_E_CLOSED : -errno;
-  if (!take_fds (inbox, &header)) {
+  r = take_fds (inbox, &header);
+  if (r != 0) {
     cuframes_inbox_close_fds (inbox);
-    return CUFRAMES_E_PEER;
+    return r;
   }
   if (received == 0) {
     cuframes_inbox_close_fds (inbox);

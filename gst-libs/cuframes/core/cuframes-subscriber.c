@@ -49,6 +49,7 @@ struct _CuframesSubscriber
   uint32_t stickies_due;        /* that are still to come in before the first frame */
   uint32_t newest_generation;   /* that has come in */
   bool gone;                    /* the publisher hung up */
+  int failure;                  /* or we had to, for want of memory or descriptors: a negative errno */
   uint32_t bye;
   bool greeted;                 /* the item CONNECTED was handed out */
   bool awaits_event;
@@ -218,6 +219,7 @@ settle (CuframesSubscriber *subscriber, int r, CuframesConnection *connection)
   subscriber->stickies_due = connection->welcome.sticky_count;
   subscriber->newest_generation = 0;
   subscriber->gone = subscriber->greeted = subscriber->awaits_event = false;
+  subscriber->failure = 0;
   subscriber->bye = 0;
   pthread_mutex_lock (&subscriber->lock);
   subscriber->connection = connection;
@@ -393,6 +395,8 @@ static void
 hang_up (CuframesSubscriber *subscriber, int r)
 {
   subscriber->gone = true;
+  if (r < 0 && subscriber->failure == 0)
+    subscriber->failure = r;
   if (r == CUFRAMES_E_PEER && subscriber->bye == 0)
     subscriber->bye = CUFRAMES_BYE_PROTOCOL;
 }
@@ -645,8 +649,8 @@ cuframes_subscriber_try_next (CuframesSubscriber *subscriber, CuframesItem *ret_
   if (r == 0)
     deliver_frame (subscriber, ret_item);
   else if (r == CUFRAMES_E_EMPTY && (subscriber->gone || subscriber->bye != 0)) {
+    r = subscriber->failure;
     deliver_end (subscriber, ret_item);
-    r = 0;
   }
   return r;
 }
