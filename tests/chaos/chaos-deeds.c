@@ -8,7 +8,7 @@
 #define LEASES_NS (2 * GST_SECOND)
 #define STOP_LONGEST_MS 1500
 
-static guint64 next_subscriber_kill_ns, next_publisher_kill_ns, next_stop_ns;
+static guint64 next_subscriber_kill_ns, next_publisher_kill_ns, next_stop_ns, next_limit_ns, next_step_ns;
 
 static gboolean
 is_due (ChaosRun * run, guint64 * next_ns, guint mean_ms)
@@ -119,17 +119,15 @@ chaos_deeds_wait (ChaosRun * run, guint milliseconds)
   poll (fds, count, (int) milliseconds);
 }
 
+/* One of four finds no room for its socket when it comes back. */
 static void
 kill_publisher (ChaosRun * run)
 {
-  ChaosPublisher *publisher = &run->shared->publisher;
-
   chaos_process_kill (run, &run->publisher);
   run->publisher_kills++;
-  atomic_fetch_add (&publisher->drops, atomic_exchange (&publisher->now_drops, 0));
-  atomic_fetch_add (&publisher->copies, atomic_exchange (&publisher->now_copies, 0));
-  atomic_fetch_add (&publisher->evicted, atomic_exchange (&publisher->now_evicted, 0));
-  chaos_process_start (run, TRUE, 0);
+  if (chaos_random (&run->random, 0, 3) == 0)
+    chaos_scarcity_fill (run);
+  chaos_publisher_restart (run);
 }
 
 /* Everybody's times are disturbed while the publisher is stopped. Told at both ends: frames may still be on their way at the first. */
@@ -183,12 +181,18 @@ chaos_deeds (ChaosRun * run)
 
   bury_the_dead (run);
   continue_those_due (run, chaos_now_ns ());
+  chaos_scarcity_lift (run, chaos_now_ns ());
   if (is_due (run, &next_subscriber_kill_ns, config->kill_subscribers_ms))
     kill_subscriber (run);
   if (is_due (run, &next_publisher_kill_ns, config->kill_publisher_ms))
     kill_publisher (run);
   if (is_due (run, &next_stop_ns, config->stop_ms))
     stop_one (run);
+  if (is_due (run, &next_limit_ns, config->limits_ms))
+    chaos_scarcity_limit (run);
+  if (is_due (run, &next_step_ns, config->clock_steps_ms))
+    chaos_clock_step (run);
+  chaos_end_mark_new (run);
 }
 
 void
@@ -197,6 +201,7 @@ chaos_deeds_end (ChaosRun * run)
   guint64 deadline_ns = chaos_now_ns () + DEATH_NS;
 
   continue_those_due (run, G_MAXUINT64);
+  chaos_scarcity_lift (run, G_MAXUINT64);
   while (bury_the_dead (run) > 0 && chaos_now_ns () < deadline_ns)
     chaos_deeds_wait (run, 10);
 }

@@ -42,16 +42,40 @@ chaos_wait_frames (ChaosRun * run, guint64 timeout_ns)
   return missing == 0;
 }
 
+static void
+mark (ChaosRun * run, ChaosProcess * process)
+{
+  chaos_state_read (process->pid, &process->mark);
+  process->mark_ns = 0;
+  /* Who had to wait for a publisher keeps the descriptor with which it watched for it. */
+  if (process != &run->publisher && (run->shared->config.kill_publisher_ms > 0 || run->shared->config.limits_ms > 0))
+    process->mark.fds++;
+}
+
+/* Those that were started later, when they work. */
+void
+chaos_end_mark_new (ChaosRun * run)
+{
+  guint64 now_ns = chaos_now_ns ();
+
+  if (run->publisher.pid > 0 && run->publisher.mark_ns != 0 && now_ns >= run->publisher.mark_ns && run->publisher.continue_ns == 0)
+    mark (run, &run->publisher);
+  for (guint i = 0; i < run->count; i++) {
+    ChaosProcess *process = &run->subscribers[i];
+
+    if (process->pid > 0 && process->mark_ns != 0 && now_ns >= process->mark_ns && process->continue_ns == 0 && process->killed_ns == 0
+        && atomic_load (&run->shared->subscribers[i].ready))
+      mark (run, process);
+  }
+}
+
 void
 chaos_end_mark (ChaosRun * run)
 {
-  chaos_state_read (run->publisher.pid, &run->publisher.mark);
-  for (guint i = 0; i < run->count; i++) {
-    chaos_state_read (run->subscribers[i].pid, &run->subscribers[i].mark);
-    /* Who had to wait for a publisher keeps the descriptor with which it watched for it. */
-    if (run->shared->config.kill_publisher_ms > 0)
-      run->subscribers[i].mark.fds++;
-  }
+  mark (run, &run->publisher);
+  for (guint i = 0; i < run->count; i++)
+    mark (run, &run->subscribers[i]);
+  run->first_publisher_life = run->publisher.life;
   run->gpu_mark_kib = atomic_load (&run->shared->publisher.gpu_kib);
 }
 
@@ -114,7 +138,7 @@ compare_working (ChaosRun * run)
   compare_gpu (run);
   for (guint i = 0; i < run->count; i++)
     chaos_process_leave (run, &run->subscribers[i], "a subscriber");
-  if (!run->publisher.mark.known)
+  if (!run->publisher.mark.known || run->publisher.life != run->first_publisher_life)
     return;
   if (!chaos_state_settles (run->publisher.pid, &run->before, SETTLE_NS, &now))
     chaos_fail (run, "the publisher has %u descriptors and %u shared mappings without subscribers; before the first one it had %u and %u", now.fds,
@@ -154,5 +178,6 @@ chaos_end (ChaosRun * run)
     chaos_process_leave (run, &run->subscribers[i], "a subscriber");
   chaos_process_leave (run, &run->publisher, "the publisher");
   compare_processes (run);
+  chaos_scarcity_end (run);
   compare_gpu_after (run);
 }

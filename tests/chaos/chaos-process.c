@@ -16,6 +16,10 @@
 #include <unistd.h>
 
 #define LEAVE_NS (15 * GST_SECOND)
+/* One that is started later has what it needs open after so long. */
+#define MARK_AFTER_NS (5 * GST_SECOND)
+/* Processes that gave up of which the reason is printed; all of them are counted. */
+#define REPORTS 20
 
 volatile sig_atomic_t chaos_interrupted;
 
@@ -46,10 +50,12 @@ chaos_process_role (int argc, char **argv)
   child.life = g_ascii_strtoull (argv[4], NULL, 10);
   child.random = g_ascii_strtoull (argv[5], NULL, 10);
   child.parent_fd = atoi (argv[7]);
+  signal (SIGXFSZ, SIG_IGN);
   child.shared = mmap (NULL, sizeof *child.shared, PROT_READ | PROT_WRITE, MAP_SHARED, atoi (argv[6]), 0);
   close (atoi (argv[6]));
   if (child.shared == MAP_FAILED)
     return 2;
+  chaos_clock_follow (child.shared);
   fcntl (child.parent_fd, F_SETFD, FD_CLOEXEC);
   gst_init (NULL, NULL);
   return g_str_equal (argv[2], "publisher") ? chaos_publisher_main (&child) : chaos_subscriber_main (&child);
@@ -78,11 +84,14 @@ chaos_process_start (ChaosRun * run, gboolean publisher, guint index)
   ChaosProcess *process = publisher ? &run->publisher : &run->subscribers[index];
   int ends[2];
 
-  *process = (ChaosProcess) {.fd = -1,.life = ++run->lives };
-  if (!publisher)
+  *process = (ChaosProcess) {.fd = -1,.life = ++run->lives,.mark_ns = chaos_now_ns () + MARK_AFTER_NS };
+  if (!publisher) {
     atomic_store (&run->shared->subscribers[index].ready, 0);
+    atomic_store (&run->shared->subscribers[index].failed, 0);
+  }
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
     return FALSE;
+  run->publisher_lives += publisher;
   process->pid = fork ();
   if (process->pid == 0)
     exec_role (run, publisher, index, process->life, ends[1]);
@@ -157,19 +166,39 @@ look_at (ChaosRun * run, ChaosProcess * process, const gchar * what, guint index
   if (pid <= 0 || process->killed_ns != 0 || !chaos_process_has_gone (process, 0))
     return;
   status = chaos_process_reap (process);
+  if (WIFEXITED (status) && atomic_load (failed) && failure[0] != 0 && chaos_scarcity_excuses (run, process)) {
+    if (run->gave_up++ < REPORTS)
+      printf ("  %s %u (process %d) gave up: %s\n", what, index, (int) pid, failure);
+    return;
+  }
   chaos_fail (run, "%s %u (process %d) ended by itself: %s %d %s", what, index, (int) pid, WIFSIGNALED (status) ? "signal" : "status",
       WIFSIGNALED (status) ? WTERMSIG (status) : WEXITSTATUS (status), atomic_load (failed) ? failure : "");
 }
 
-/* Those that ended by themselves are started again, but for a publisher that cannot even start. */
+/* What the life that is over has counted is kept. */
+gboolean
+chaos_publisher_restart (ChaosRun * run)
+{
+  ChaosPublisher *publisher = &run->shared->publisher;
+
+  atomic_fetch_add (&publisher->drops, atomic_exchange (&publisher->now_drops, 0));
+  atomic_fetch_add (&publisher->copies, atomic_exchange (&publisher->now_copies, 0));
+  atomic_fetch_add (&publisher->evicted, atomic_exchange (&publisher->now_evicted, 0));
+  atomic_store (&publisher->failed, 0);
+  return chaos_process_start (run, TRUE, 0);
+}
+
+/* Those that ended by themselves are started again, but for a publisher that cannot even start though nothing has run out. */
 gboolean
 chaos_process_look (ChaosRun * run)
 {
   ChaosPublisher *publisher = &run->shared->publisher;
+  const guint gave_up = run->gave_up;
 
   look_at (run, &run->publisher, "the publisher, life", (guint) run->publisher.life, &publisher->failed, publisher->failure);
-  if (run->publisher.pid == 0 && (atomic_load (&publisher->first_ns[run->publisher.life % CHAOS_LIVES]) == 0
-          || !chaos_process_start (run, TRUE, 0)))
+  if (run->publisher.pid == 0 && run->gave_up == gave_up && atomic_load (&publisher->first_ns[run->publisher.life % CHAOS_LIVES]) == 0)
+    return FALSE;
+  if (run->publisher.pid == 0 && !chaos_publisher_restart (run))
     return FALSE;
   for (guint i = 0; i < run->count; i++) {
     ChaosSubscriber *subscriber = &run->shared->subscribers[i];

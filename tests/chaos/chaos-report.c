@@ -122,11 +122,14 @@ chaos_report_end (ChaosRun * run)
   ChaosPublisher *publisher = &run->shared->publisher;
   Sum sum = sum_all (run);
 
-  printf ("\nPublisher: %" G_GUINT64_FORMAT " frames in %u lives, %" G_GUINT64_FORMAT " dropped, %" G_GUINT64_FORMAT " copied, %" G_GUINT64_FORMAT
-      " changes of caps, %" G_GUINT64_FORMAT " evictions\n", atomic_load (&publisher->made), run->publisher_kills + 1,
+  printf ("\nPublisher: %" G_GUINT64_FORMAT " frames in %" G_GUINT64_FORMAT " lives, %" G_GUINT64_FORMAT " dropped, %" G_GUINT64_FORMAT " copied, %" G_GUINT64_FORMAT
+      " changes of caps, %" G_GUINT64_FORMAT " evictions\n", atomic_load (&publisher->made), run->publisher_lives,
       atomic_load (&publisher->drops) + atomic_load (&publisher->now_drops), atomic_load (&publisher->copies) + atomic_load (&publisher->now_copies),
       atomic_load (&publisher->formats), atomic_load (&publisher->evicted) + atomic_load (&publisher->now_evicted));
-  printf ("Kills of subscribers: %u, of the publisher: %u; stops: %u\n", run->subscriber_kills, run->publisher_kills, run->stops);
+  printf ("Kills of subscribers: %u, of the publisher: %u; stops: %u; steps of the wall clock: %u\n", run->subscriber_kills, run->publisher_kills, run->stops,
+      run->clock_steps);
+  printf ("Limits of descriptors: %u, of memory files: %u; full directories: %u; processes that gave up for one of these, and came back: %u\n",
+      run->limits[1], run->limits[0], run->fillings, run->gave_up);
   print_times ("From a publisher's first frame to a subscriber's, after a restart", &run->shared->resumes);
   print_times ("Leases back, from the kill", run->leases_kill);
   print_times ("Leases back, from the end of the killed process", run->leases_end);

@@ -61,7 +61,8 @@ parse (int *argc, char ***argv, ChaosConfig * config)
   gint growth = 8192;
   gint64 seed = 0, frames = 0;
   gchar *size = NULL, *overflow = NULL, *gpu_sync = NULL;
-  gboolean cuda = FALSE, every_byte = FALSE;
+  gint limits = 0, clock_steps = 0;
+  gboolean cuda = FALSE, every_byte = FALSE, full_directory = FALSE;
   const GOptionEntry entries[] = {
     {"seconds", 0, 0, G_OPTION_ARG_INT, &seconds, "how long (60; with --frames at most 3600)", "S"},
     {"frames", 0, 0, G_OPTION_ARG_INT64, &frames, "until every fast subscriber that is not killed has had so many", "N"},
@@ -73,6 +74,9 @@ parse (int *argc, char ***argv, ChaosConfig * config)
     {"kill-publisher-ms", 0, 0, G_OPTION_ARG_INT, &kill_publisher, "kill and restart the publisher", "MS"},
     {"stop-ms", 0, 0, G_OPTION_ARG_INT, &stop, "stop a process for a while", "MS"},
     {"caps-changes-ms", 0, 0, G_OPTION_ARG_INT, &caps, "change the caps", "MS"},
+    {"limits-ms", 0, 0, G_OPTION_ARG_INT, &limits, "let a process run out of descriptors or of memory files for a while", "MS"},
+    {"clock-steps-ms", 0, 0, G_OPTION_ARG_INT, &clock_steps, "set the wall clock that the processes see", "MS"},
+    {"full-directory", 0, 0, G_OPTION_ARG_NONE, &full_directory, "/dev/shm is full, the channels' directory at times (needs leave to mount)", NULL},
     {"size", 0, 0, G_OPTION_ARG_STRING, &size, "of the frames (320x240)", "WxH"},
     {"fps", 0, 0, G_OPTION_ARG_INT, &fps, "frames a second, 0 for as many as go (60)", "N"},
     {"slots", 0, 0, G_OPTION_ARG_INT, &slots, "of the ring (32)", "N"},
@@ -94,7 +98,7 @@ parse (int *argc, char ***argv, ChaosConfig * config)
     .slots = (guint) MAX (slots, 2),.subscribers = (guint) MAX (subscribers, 0),.slow = (guint) (slow >= 0 ? slow : subscribers / 4),
     .victims = (guint) (victims >= 0 ? victims : kill_subscribers > 0 ? 4 : 0),.kill_subscribers_ms = (guint) MAX (kill_subscribers, 0),
     .kill_publisher_ms = (guint) MAX (kill_publisher, 0),.stop_ms = (guint) MAX (stop, 0),.caps_changes_ms = (guint) MAX (caps, 0),
-    .growth_kib = (guint) growth,.cuda = cuda,.every_byte = every_byte,
+    .limits_ms = (guint) MAX (limits, 0),.clock_steps_ms = (guint) MAX (clock_steps, 0),.full_directory = full_directory,.growth_kib = (guint) growth,.cuda = cuda,.every_byte = every_byte,
   };
   g_strlcpy (config->overflow, overflow != NULL ? overflow : "drop", sizeof config->overflow);
   g_strlcpy (config->gpu_sync, gpu_sync != NULL ? gpu_sync : "host", sizeof config->gpu_sync);
@@ -119,6 +123,7 @@ run_init (ChaosRun * run, const ChaosConfig * config)
   if (run->shared == MAP_FAILED)
     return FALSE;
   run->shared->config = *config;
+  chaos_clock_follow (run->shared);
   run->count = config->subscribers + config->victims;
   run->random = chaos_mix (config->seed);
   run->leases_kill = g_new0 (ChaosTimes, 1);
@@ -126,6 +131,7 @@ run_init (ChaosRun * run, const ChaosConfig * config)
   run->dir = g_dir_make_tmp ("chaos-XXXXXX", NULL);
   if (run->dir == NULL)
     return FALSE;
+  chaos_scarcity_begin (run);
   run->socket_path = g_strdup_printf ("%s/" CHAOS_CHANNEL ".sock", run->dir);
   g_setenv ("CUFRAMES_DIR", run->dir, TRUE);
   /* The parent has brought it up to date. */

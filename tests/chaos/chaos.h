@@ -31,7 +31,8 @@ typedef struct
   guint subscribers;            /* that live all the time */
   guint slow;                   /* of them */
   guint victims;                /* beside them: those that are killed */
-  guint kill_subscribers_ms, kill_publisher_ms, stop_ms, caps_changes_ms;
+  guint kill_subscribers_ms, kill_publisher_ms, stop_ms, caps_changes_ms, limits_ms, clock_steps_ms;
+  gboolean full_directory;
   guint growth_kib;             /* of private memory that is no leak yet */
   gboolean cuda, every_byte;
   gchar gpu_sync[16], overflow[16];
@@ -76,6 +77,7 @@ typedef struct
   ChaosPublisher publisher;
   ChaosSubscriber subscribers[CHAOS_SUBSCRIBERS_MAX];
   ChaosTimes resumes;           /* from a publisher's first frame to a subscriber's */
+  _Atomic gint64 clock_offset_ns;       /* how far the wall clock is off the true one */
 } ChaosShared;
 
 /* A process of the program in a role */
@@ -90,6 +92,9 @@ typedef struct
 
 int chaos_publisher_main (ChaosChild * child);
 int chaos_subscriber_main (ChaosChild * child);
+
+/* chaos-clock.c: from here on the wall clock is the one of the shared page */
+void chaos_clock_follow (const ChaosShared * shared);
 
 /* chaos-source.c: a live source that stamps frames with the life of its process and a number */
 GstElement *chaos_source_new (ChaosChild * child);
