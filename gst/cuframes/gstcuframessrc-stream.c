@@ -289,6 +289,8 @@ take_item (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffer
       return take_frame (self, item, buffer);
     case CUFRAMES_ITEM_DISCONNECTED:
       return leave (self, item->bye);
+    case CUFRAMES_ITEM_PACKET:
+      break;
   }
   return GST_FLOW_OK;
 }

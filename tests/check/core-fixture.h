@@ -108,6 +108,16 @@ int source_publish (Source * source);
 int source_publish_many (Source * source, uint64_t count);
 void source_close (Source * source);
 
+/* Packets of which every byte, time stamp and meta says which it is. */
+int source_start_packets (Source * source, uint32_t index_size, uint64_t data_bytes, const char *format);
+int source_publish_packet (Source * source, uint64_t size_bytes, uint32_t flags);
+/* A stream as a camera's: a key point of up to most_bytes every gop packets, small ones in between. How many were published. */
+int source_publish_stream (Source * source, uint64_t count, uint32_t gop, uint64_t most_bytes);
+uint64_t stream_packet_bytes (uint64_t number, uint32_t gop, uint64_t most_bytes);
+bool packet_is_whole (const CuframesPacketInfo * info, const void *data, const void *metas);
+/* Takes the packet of an item. 0, -EAGAIN, or -EBADMSG if it is not what its number says. */
+int sink_take (CuframesSubscriber * subscriber, const CuframesItem * item);
+
 /* A subscriber that wants items. */
 CuframesSubscriber *sink_open (const char *channel, const CuframesSubscriberConfig * config);
 int sink_next (CuframesSubscriber * subscriber, CuframesItem * item);

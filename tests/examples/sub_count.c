@@ -230,6 +230,7 @@ on_item (Counter * self, const CuframesItem * item)
     case CUFRAMES_ITEM_DISCONNECTED:
       return on_disconnect (self, item->bye);
     case CUFRAMES_ITEM_CONNECTED:
+    case CUFRAMES_ITEM_PACKET:
       return -1;
   }
   return -1;

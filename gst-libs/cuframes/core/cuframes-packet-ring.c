@@ -85,19 +85,28 @@ cuframes_packet_ring_init (CuframesPacketRing *ring, CuframesPacketControlPage *
   if (starts == NULL)
     return -ENOMEM;
   *ring = (CuframesPacketRing) {
-    .control = control,.words = data,.data_bytes = data_bytes,.index_size = index_size,.head = head,.tail = head + 1,
+    .control = control,.words = data,.data_bytes = data_bytes,.index_size = index_size,
     .position_bytes = position_bytes,.starts = starts,
   };
   control->magic = CUFRAMES_PACKET_LAYOUT_MAGIC;
   control->version = CUFRAMES_PACKET_LAYOUT_VERSION;
   control->index_size = index_size;
   control->data_bytes = data_bytes;
-  control->first_sequence = head;
-  /* relaxed: nobody else maps the page yet; its descriptor is sent later */
-  atomic_store_explicit (&control->tail, ring->tail, memory_order_relaxed);
-  /* relaxed: likewise */
-  atomic_store_explicit (&control->head, head, memory_order_relaxed);
+  cuframes_packet_ring_set_head (ring, head);
   return 0;
+}
+
+/* Says anew what number comes before the first packet's. Before the first packet, and before anybody else has the pages. */
+void
+cuframes_packet_ring_set_head (CuframesPacketRing *ring, uint64_t head)
+{
+  ring->head = head;
+  ring->tail = head + 1;
+  ring->control->first_sequence = head;
+  /* relaxed: nobody else maps the page yet; its descriptor is sent later */
+  atomic_store_explicit (&ring->control->tail, ring->tail, memory_order_relaxed);
+  /* relaxed: likewise */
+  atomic_store_explicit (&ring->control->head, head, memory_order_relaxed);
 }
 
 /* Gives the private memory back. The shared pages are not touched. */
@@ -451,6 +460,17 @@ cuframes_packet_reader_take (CuframesPacketReader *reader, void *data, void *met
   reader->cursor = packet->info.sequence;
   reader->seen = reader->cursor;
   return 0;
+}
+
+/* Passes over the packet that cuframes_packet_reader_peek() described; nothing if there is none. */
+void
+cuframes_packet_reader_skip (CuframesPacketReader *reader)
+{
+  if (!reader->peeked)
+    return;
+  reader->peeked = false;
+  reader->cursor = reader->packet.info.sequence;
+  reader->seen = reader->cursor;
 }
 
 /* Peek and take in one, into memory of a fixed size. CUFRAMES_E_FULL if that is too small: ret_info says what is needed and the

@@ -29,50 +29,6 @@
 /* A reader that starts at the newest packet has the time of three more before that one is overwritten. */
 #define CUFRAMES_PACKET_SHARE 4u
 
-/** CUFRAMES_PACKET_KEY: the first packet of a key point: a decoder can start here. Since: 0.1 */
-#define CUFRAMES_PACKET_KEY (1u << 0)
-/** CUFRAMES_PACKET_HEADER: the packet describes the stream; those just before a key point belong to it. Since: 0.1 */
-#define CUFRAMES_PACKET_HEADER (1u << 1)
-
-/**
- * CuframesPacketInfo:
- * @sequence: number of the packet in its channel, counted from the publisher's first; set by the ring
- * @publish_ns: CLOCK_MONOTONIC when the packet was announced; set by the publisher
- * @event_serial: events that were sent before this packet; set by the publisher
- * @moment_ns: CLOCK_MONOTONIC at which the packet is due, or %CUFRAMES_NONE
- * @pts_ns: presentation time stamp, or %CUFRAMES_NONE
- * @dts_ns: decoding time stamp, or %CUFRAMES_NONE
- * @duration_ns: duration, or %CUFRAMES_NONE
- * @offset: media-specific offset, or %CUFRAMES_NONE
- * @offset_end: media-specific end offset, or %CUFRAMES_NONE
- * @size_bytes: bytes of the packet's data
- * @flags: CUFRAMES_PACKET_* bits
- * @buffer_flags: the GstBufferFlags of the packet, as they are
- * @meta_bytes: bytes of serialised metas that come with the packet
- * @reserved: 0
- *
- * What is known of one packet. Fixed size, little-endian, version %CUFRAMES_PACKET_LAYOUT_VERSION.
- *
- * Since: 0.1
- */
-typedef struct
-{
-  uint64_t sequence;
-  uint64_t publish_ns;
-  uint64_t event_serial;
-  uint64_t moment_ns;
-  uint64_t pts_ns;
-  uint64_t dts_ns;
-  uint64_t duration_ns;
-  uint64_t offset;
-  uint64_t offset_end;
-  uint64_t size_bytes;
-  uint32_t flags;
-  uint32_t buffer_flags;
-  uint32_t meta_bytes;
-  uint32_t reserved[7];
-} CuframesPacketInfo;
-
 /* What the index says of a packet. Its data starts at position_bytes, its metas at the next whole word after the data. Positions
  * count every byte ever written; modulo the size of the data area they are an offset in it. */
 typedef struct
@@ -149,6 +105,7 @@ typedef struct
 int cuframes_packet_ring_init (CuframesPacketRing * ring, CuframesPacketControlPage * control, uint32_t index_size, void *data,
     uint64_t data_bytes, uint64_t head, uint64_t position_bytes);
 void cuframes_packet_ring_clear (CuframesPacketRing * ring);
+void cuframes_packet_ring_set_head (CuframesPacketRing * ring, uint64_t head);
 uint64_t cuframes_packet_ring_get_limit (const CuframesPacketRing * ring);
 int cuframes_packet_ring_write (CuframesPacketRing * ring, const CuframesPacketInfo * info, const struct iovec *pieces, uint32_t piece_count,
     const void *metas, uint64_t * ret_sequence);
@@ -185,6 +142,7 @@ int cuframes_packet_reader_init (CuframesPacketReader * reader, const CuframesPa
 void cuframes_packet_reader_count_from (CuframesPacketReader * reader, uint64_t cursor);
 int cuframes_packet_reader_peek (CuframesPacketReader * reader, CuframesPacketInfo * ret_info);
 int cuframes_packet_reader_take (CuframesPacketReader * reader, void *data, void *metas);
+void cuframes_packet_reader_skip (CuframesPacketReader * reader);
 int cuframes_packet_reader_read (CuframesPacketReader * reader, void *data, uint64_t data_capacity_bytes, void *metas,
     uint64_t meta_capacity_bytes, CuframesPacketInfo * ret_info);
 

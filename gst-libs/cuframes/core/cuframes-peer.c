@@ -161,7 +161,7 @@ begin_page (const CuframesPeer *peer, const CuframesRing *current, CuframesLease
   const bool follows = peer->page != NULL;
 
   /* relaxed: the page is not shared yet */
-  atomic_store_explicit (&page->cursor, follows ? current->message.first_sequence : current->frames.head, memory_order_relaxed);
+  atomic_store_explicit (&page->cursor, follows ? current->message.first_sequence : cuframes_ring_get_head (current), memory_order_relaxed);
   /* relaxed: a wish, which decides only how long the publisher waits; one that has not said it yet may have it */
   atomic_store_explicit (&page->lossless, follows ? atomic_load_explicit (&peer->page->lossless, memory_order_relaxed) : 1, memory_order_relaxed);
 }
@@ -188,10 +188,14 @@ change_page (CuframesPeer *peer, CuframesRing *current, int *ret_page_fd)
   return 0;
 }
 
-/* Whether a subscriber that says this of itself can map such an arena. */
+/* Whether a subscriber that says this of itself can map such a ring. Packets are copied out, whatever memory it wants frames in. */
 bool
-cuframes_peer_can_map (const CuframesHello *hello, const CuframesArenaInfo *arena)
+cuframes_peer_can_map (const CuframesHello *hello, const CuframesRingMessage *ring)
 {
+  const CuframesArenaInfo *arena = &ring->arena;
+
+  if (ring->kind == CUFRAMES_RING_PACKETS)
+    return true;
   if ((hello->memory_kinds >> arena->kind & 1) == 0)
     return false;
   for (uint32_t i = 0; i < hello->device_count; i++)
@@ -208,7 +212,7 @@ send_ring (CuframesPeer *peer, CuframesRing *current)
   const CuframesMessage message = {.type = CUFRAMES_MESSAGE_RING,.ring = current->message };
   int r;
 
-  if (!cuframes_peer_can_map (&peer->hello, &current->message.arena))
+  if (!cuframes_peer_can_map (&peer->hello, &current->message))
     return CUFRAMES_E_REFUSED;
   r = cuframes_arena_export_fd (current->arena, &arena_fd);
   if (r == 0)
@@ -375,5 +379,5 @@ cuframes_peer_get_stats (CuframesPeer *peer, const CuframesRing *current, Cufram
   ret_stats->missed += atomic_load_explicit (&peer->page->missed, memory_order_relaxed);        /* relaxed: a counter */
   ret_stats->copied += atomic_load_explicit (&peer->page->copied, memory_order_relaxed);        /* relaxed: a counter */
   if (peer->ring == current)
-    ret_stats->lag_frames = current->frames.head - atomic_load_explicit (&peer->page->cursor, memory_order_relaxed);    /* relaxed: a counter */
+    ret_stats->lag_frames = cuframes_ring_get_head (current) - atomic_load_explicit (&peer->page->cursor, memory_order_relaxed);    /* relaxed: a counter */
 }

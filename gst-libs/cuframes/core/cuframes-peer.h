@@ -49,7 +49,7 @@ typedef struct
 
 int cuframes_peer_new (int take_fd, const CuframesPeerIdentity * identity, const CuframesHello * hello, uint32_t id, CuframesPeer ** ret_peer);
 CuframesPeer *cuframes_peer_free (CuframesPeer * peer);
-bool cuframes_peer_can_map (const CuframesHello * hello, const CuframesArenaInfo * arena);
+bool cuframes_peer_can_map (const CuframesHello * hello, const CuframesRingMessage * ring);
 int cuframes_peer_queue_ring (CuframesPeer * peer);
 int cuframes_peer_queue_event (CuframesPeer * peer, const CuframesEventMessage * event);
 int cuframes_peer_flush (CuframesPeer * peer, CuframesRing * current);

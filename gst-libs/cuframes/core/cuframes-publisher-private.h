@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the two halves of the publisher share: the application's calls in cuframes-publisher.c and the server's thread in
- * cuframes-publisher-server.c. */
+/* What the parts of the publisher share: the application's calls in cuframes-publisher.c, cuframes-publisher-publish.c and
+ * cuframes-publisher-events.c, and the server's thread in cuframes-publisher-server.c. */
 #ifndef CUFRAMES_PUBLISHER_PRIVATE_H
 #define CUFRAMES_PUBLISHER_PRIVATE_H
 
@@ -58,6 +58,9 @@ void cuframes_publisher_kick_server (CuframesPublisher * publisher);
 void cuframes_publisher_flush_peer (CuframesPublisher * publisher, CuframesPeer * peer);
 int cuframes_publisher_send_stats (CuframesPublisher * publisher, CuframesPeer * peer);
 void cuframes_publisher_collect_stats (CuframesPublisher * publisher, CuframesPublisherStats * ret_stats);
+void cuframes_publisher_take_off (CuframesPublisher * publisher, CuframesPeer * peer);
+void cuframes_publisher_wake (CuframesPublisher * publisher);
+void cuframes_publisher_drop_events (CuframesPublisher * publisher);
 uint32_t cuframes_publisher_count_subscribers (const CuframesPublisher * publisher);
 
 /* Anywhere */

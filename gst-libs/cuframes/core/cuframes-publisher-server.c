@@ -183,7 +183,7 @@ find_room (const CuframesPublisher *publisher, const CuframesHello *hello, Cufra
         publisher->config.max_subscribers);
     return text;
   }
-  if (publisher->ring != NULL && !cuframes_peer_can_map (hello, &publisher->ring->message.arena)) {
+  if (publisher->ring != NULL && !cuframes_peer_can_map (hello, &publisher->ring->message)) {
     *ret_code = CUFRAMES_REFUSED_MEMORY;
     if (publisher->ring->message.arena.kind != CUFRAMES_MEMORY_CUDA)
       return "the frames are in host memory, which this subscriber does not take";

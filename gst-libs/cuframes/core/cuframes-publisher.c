@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The publisher as the application calls it: generations, publishing, events, policies. What comes in over sockets is the
- * server's, in cuframes-publisher-server.c. Nothing here waits for a subscriber unless the policy "wait" says so. */
+/* The publisher as the application calls it: its life, generations, who is there. Publishing is in cuframes-publisher-publish.c, events are in
+ * cuframes-publisher-events.c, and what comes in over sockets is the server's, in cuframes-publisher-server.c. */
 #define _GNU_SOURCE
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,8 +13,6 @@
 
 #define DEFAULT_MAX_SUBSCRIBERS 64u
 #define DEFAULT_MAX_LEASES 4u
-/* Superseded generations that evicted subscribers may keep alive; beyond that, frames are dropped instead. */
-#define EVICTED_GENERATIONS_MAX 2u
 
 void
 cuframes_publisher_log (CuframesPublisher *publisher, const char *format, ...)
@@ -67,16 +65,6 @@ copy_config (CuframesPublisher *publisher, const CuframesPublisherConfig *config
 }
 
 static void
-forget_events (CuframesPublisher *publisher)
-{
-  while (publisher->stickies != NULL) {
-    CuframesSticky *first = publisher->stickies;
-    publisher->stickies = first->next;
-    free (first);
-  }
-}
-
-static void
 destroy (CuframesPublisher *publisher)
 {
   for (uint32_t i = 0; i < publisher->peer_count; i++)
@@ -87,7 +75,7 @@ destroy (CuframesPublisher *publisher)
   if (publisher->ring != NULL)
     cuframes_ring_set_flushing (publisher->ring, true);
   cuframes_ring_unref (publisher->ring);
-  forget_events (publisher);
+  cuframes_publisher_drop_events (publisher);
   cuframes_listener_close (&publisher->listener);
   cuframes_close (publisher->server_wake_fd);
   pthread_cond_destroy (&publisher->changed);
@@ -211,8 +199,9 @@ cuframes_publisher_flush_peer (CuframesPublisher *publisher, CuframesPeer *peer)
   }
 }
 
-static void
-stalled (CuframesPublisher *publisher, CuframesPeer *peer)
+/* It left too much unread. */
+void
+cuframes_publisher_take_off (CuframesPublisher *publisher, CuframesPeer *peer)
 {
   cuframes_publisher_log (publisher, "subscriber %u (%s) leaves its messages unread and is taken off", peer->id, peer->hello.name);
   cuframes_peer_dismiss (peer, CUFRAMES_BYE_STALLED);
@@ -258,7 +247,7 @@ cuframes_publisher_announce_ring (CuframesPublisher *publisher, CuframesRing *ri
       cuframes_ring_supersede (old, publisher->generation);
     for (uint32_t i = 0; i < publisher->peer_count; i++) {
       if (cuframes_peer_queue_ring (publisher->peers[i]) != 0)
-        stalled (publisher, publisher->peers[i]);
+        cuframes_publisher_take_off (publisher, publisher->peers[i]);
       cuframes_publisher_flush_peer (publisher, publisher->peers[i]);
       if (publisher->peers[i]->observer)
         tell_observer (publisher, publisher->peers[i]);
@@ -295,273 +284,6 @@ cuframes_publisher_start_ring (CuframesPublisher *publisher, const CuframesRingC
   else
     *ret_ring = ring;
   return r;
-}
-
-/* Who holds more than it may has broken the rules: its leases count no longer. */
-static void
-drop_violators (CuframesPublisher *publisher)
-{
-  bool dropped = false;
-
-  for (uint32_t i = 0; i < publisher->peer_count; i++) {
-    CuframesPeer *peer = publisher->peers[i];
-    uint64_t leases;
-    if (peer->page == NULL || peer->ring != publisher->ring)
-      continue;
-    /* relaxed: a count; the reclaim that follows reads the word with its order */
-    leases = atomic_load_explicit (&peer->page->leases, memory_order_relaxed);
-    if ((uint32_t) __builtin_popcountll (leases) <= publisher->config.max_leases)
-      continue;
-    cuframes_publisher_log (publisher, "subscriber %u (%s) holds more than its %u frames and is dropped", peer->id, peer->hello.name,
-        publisher->config.max_leases);
-    cuframes_peer_drop (peer);
-    dropped = true;
-  }
-  if (dropped)
-    cuframes_publisher_kick_server (publisher);
-}
-
-/* Whether a new generation will bring room: one was evicted and not too many are still about. */
-static bool
-evict_oldest (CuframesPublisher *publisher)
-{
-  CuframesPeer *oldest = NULL;
-  uint64_t most_behind = 0;
-  uint32_t elsewhere = 0;
-
-  for (uint32_t i = 0; i < publisher->peer_count; i++) {
-    CuframesPeer *peer = publisher->peers[i];
-    uint64_t behind;
-    if (peer->page == NULL)
-      continue;
-    elsewhere += peer->lingering && peer->ring != publisher->ring;
-    behind = peer->ring == publisher->ring ? cuframes_ring_get_oldest_lease (publisher->ring, peer->page) : 0;
-    if (behind > most_behind) {
-      most_behind = behind;
-      oldest = peer;
-    }
-  }
-  if (oldest == NULL || elsewhere >= EVICTED_GENERATIONS_MAX)
-    return false;
-  if (!oldest->lingering) {
-    cuframes_publisher_log (publisher, "subscriber %u (%s) holds the oldest frame and is evicted", oldest->id, oldest->hello.name);
-    cuframes_peer_dismiss (oldest, CUFRAMES_BYE_EVICTED);
-    publisher->stats.evicted++;
-  }
-  return true;
-}
-
-/* The last frame that everybody who asked to be waited for has taken; the head if there is none. Who is off the channel has no say. */
-static uint64_t
-find_floor (const CuframesPublisher *publisher)
-{
-  uint64_t floor = publisher->head;
-
-  for (uint32_t i = 0; i < publisher->peer_count; i++) {
-    const CuframesPeer *peer = publisher->peers[i];
-    uint64_t cursor;
-    if (peer->page == NULL || peer->lingering)
-      continue;
-    /* relaxed: a peer's wish, which decides only how long we wait */
-    if (atomic_load_explicit (&peer->page->lossless, memory_order_relaxed) == 0)
-      continue;
-    /* Of a ring that it was not told of yet it has taken nothing. relaxed: likewise */
-    cursor = peer->ring == publisher->ring ? atomic_load_explicit (&peer->page->cursor, memory_order_relaxed) : publisher->ring->message.first_sequence;
-    if ((int64_t) (floor - cursor) > 0)
-      floor = cursor;
-  }
-  return floor;
-}
-
-/* 0, CUFRAMES_E_FULL, CUFRAMES_E_HELD, CUFRAMES_E_CANCELLED, or CUFRAMES_E_ABSENT if another ring was started meanwhile. The lock is
- * given up while waiting. */
-static int
-make_room (CuframesPublisher *publisher, CuframesRing *ring)
-{
-  const bool waits = publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT;
-  const uint64_t start = waits ? cuframes_now_ns () : 0;
-  int r;
-
-  /* Each time, not only when room is short: slots that somebody takes beyond its budget are frames that pass the others by. */
-  drop_violators (publisher);
-  r = cuframes_ring_make_room (ring, waits ? find_floor (publisher) : publisher->head);
-  while (r == CUFRAMES_E_FULL && waits) {
-    const uint64_t passed = cuframes_now_ns () - start;
-    if (publisher->flushing)
-      return CUFRAMES_E_CANCELLED;
-    if (passed >= publisher->config.overflow_timeout_ns)
-      return cuframes_ring_make_room (ring, publisher->head);
-    pthread_mutex_unlock (&publisher->lock);
-    r = cuframes_ring_wait_released (ring, publisher->config.overflow_timeout_ns - passed);
-    pthread_mutex_lock (&publisher->lock);
-    if (publisher->ring != ring)
-      return CUFRAMES_E_ABSENT;
-    if (r != 0)
-      return r;
-    r = cuframes_ring_make_room (ring, find_floor (publisher));
-  }
-  if (r == CUFRAMES_E_FULL && publisher->config.overflow == CUFRAMES_OVERFLOW_EVICT && evict_oldest (publisher))
-    return CUFRAMES_E_HELD;
-  return r;
-}
-
-/* The second half of publishing: the head was stored seq_cst, now cuframes_peer_wake() reads each waiting word, where SYNC wake stands. */
-static void
-cuframes_publisher_wake (CuframesPublisher *publisher)
-{
-  for (uint32_t i = 0; i < publisher->peer_count; i++)
-    publisher->stats.wakeups += cuframes_peer_wake (publisher->peers[i]);
-}
-
-static void
-count_frame (CuframesPublisher *publisher, const CuframesFrameInfo *info)
-{
-  publisher->stats.frames++;
-  publisher->stats.bytes += info->size_bytes;
-  publisher->stats.copies += (info->flags & CUFRAMES_FRAME_COPIED) != 0;
-  publisher->stats.last_publish_ns = info->publish_ns;
-}
-
-/**
- * cuframes_publisher_publish:
- * @publisher: a publisher
- * @ring: its current ring
- * @slot: a slot of @ring that was claimed
- * @info: what is known of the frame; sequence, publish_ns and event_serial are set by this function
- * @ret_sequence: (out) (optional): the frame's number
- *
- * Makes a slot the newest frame and wakes the subscribers that sleep. The data must be complete: for a GPU that means its stream was
- * synchronised, or a fence is queued behind its work and %CUFRAMES_FRAME_FENCED is set, before this call. The slot then belongs to the
- * ring and may not be written any more; cuframes_ring_release() is still due when this process no longer refers to it. Any thread,
- * one at a time.
- *
- * Returns: 0; %CUFRAMES_E_FULL if the frame was dropped because no slot would be free for the next; %CUFRAMES_E_HELD likewise, after a
- * subscriber was evicted: start a new ring now and publish a copy there; %CUFRAMES_E_CANCELLED while flushing; %CUFRAMES_E_ABSENT if @ring
- * is not current; -EINVAL if the slot is not claimed. On anything but 0 the slot is still as it was
- *
- * Since: 0.1
- */
-int
-cuframes_publisher_publish (CuframesPublisher *publisher, CuframesRing *ring, uint32_t slot, const CuframesFrameInfo *info,
-    uint64_t *ret_sequence)
-{
-  CuframesFrameInfo announced = *info;
-  int r;
-
-  pthread_mutex_lock (&publisher->lock);
-  if (!cuframes_ring_is_claimed (ring, slot))
-    r = -EINVAL;
-  else
-    r = publisher->ring == ring ? make_room (publisher, ring) : CUFRAMES_E_ABSENT;
-  if (r == 0) {
-    announced.event_serial = publisher->event_serial;
-    announced.publish_ns = cuframes_now_ns ();
-    publisher->head = cuframes_ring_announce (ring, slot, &announced);
-    count_frame (publisher, &announced);
-    if (ret_sequence != NULL)
-      *ret_sequence = publisher->head;
-    cuframes_publisher_wake (publisher);
-  } else if (r == CUFRAMES_E_FULL)
-    publisher->stats.dropped++;
-  pthread_mutex_unlock (&publisher->lock);
-  return r;
-}
-
-/**
- * cuframes_publisher_count_drop:
- * @publisher: a publisher
- *
- * Counts a frame that the application dropped because cuframes_ring_claim() gave it no slot. Any thread.
- *
- * Since: 0.1
- */
-void
-cuframes_publisher_count_drop (CuframesPublisher *publisher)
-{
-  pthread_mutex_lock (&publisher->lock);
-  publisher->stats.dropped++;
-  pthread_mutex_unlock (&publisher->lock);
-}
-
-static int
-keep_sticky (CuframesPublisher *publisher, CuframesEventKind kind, uint64_t key, const void *bytes, uint32_t byte_count)
-{
-  CuframesSticky **place = &publisher->stickies, *sticky = malloc (sizeof *sticky + byte_count);
-
-  if (sticky == NULL)
-    return -ENOMEM;
-  *sticky = (CuframesSticky) { .key = key,.kind = kind,.byte_count = byte_count };
-  if (byte_count > 0)
-    memcpy (sticky->bytes, bytes, byte_count);
-  while (*place != NULL && (*place)->key != key)
-    place = &(*place)->next;
-  if (*place != NULL) {
-    CuframesSticky *replaced = *place;
-    sticky->next = replaced->next;
-    free (replaced);
-  }
-  *place = sticky;
-  return 0;
-}
-
-/**
- * cuframes_publisher_send_event:
- * @publisher: a publisher
- * @kind: what it is
- * @sticky_key: 0, or a number under which it is kept for those who join later, in place of the last of that number
- * @bytes: (nullable): what it carries; copied
- * @byte_count: length of @bytes, at most %CUFRAMES_EVENT_BYTES_MAX
- *
- * Sends an event to every subscriber, in its place behind the frames published so far. One that leaves too much unread is taken off the
- * channel. Any thread.
- *
- * Returns: 0, -EMSGSIZE if it is too long, or -ENOMEM
- *
- * Since: 0.1
- */
-int
-cuframes_publisher_send_event (CuframesPublisher *publisher, CuframesEventKind kind, uint64_t sticky_key, const void *bytes,
-    size_t byte_count)
-{
-  CuframesEventMessage event = {.kind = kind,.byte_count = (uint32_t) byte_count,.bytes = bytes };
-  int r = 0;
-
-  if (byte_count > CUFRAMES_EVENT_BYTES_MAX)
-    return -EMSGSIZE;
-  pthread_mutex_lock (&publisher->lock);
-  if (sticky_key != 0)
-    r = keep_sticky (publisher, kind, sticky_key, bytes, (uint32_t) byte_count);
-  if (r == 0) {
-    event.serial = ++publisher->event_serial;
-    event.after_sequence = publisher->head;
-    for (uint32_t i = 0; i < publisher->peer_count; i++) {
-      if (cuframes_peer_queue_event (publisher->peers[i], &event) != 0)
-        stalled (publisher, publisher->peers[i]);
-      cuframes_publisher_flush_peer (publisher, publisher->peers[i]);
-    }
-    if (publisher->ring != NULL)
-      /* SYNC event: seq_cst; pairs with has_news(); without it a subscriber that is awake may sleep over the event. */
-      atomic_store_explicit (&publisher->ring->control->event_serial, event.serial, memory_order_seq_cst);
-    cuframes_publisher_wake (publisher);
-  }
-  pthread_mutex_unlock (&publisher->lock);
-  return r;
-}
-
-/**
- * cuframes_publisher_forget_events:
- * @publisher: a publisher
- *
- * Forgets the events that are kept for those who join later: a new stream begins. Any thread.
- *
- * Since: 0.1
- */
-void
-cuframes_publisher_forget_events (CuframesPublisher *publisher)
-{
-  pthread_mutex_lock (&publisher->lock);
-  forget_events (publisher);
-  pthread_mutex_unlock (&publisher->lock);
 }
 
 /**
@@ -660,9 +382,11 @@ cuframes_publisher_collect_stats (CuframesPublisher *publisher, CuframesPublishe
   ret_stats->subscribers = cuframes_publisher_count_subscribers (publisher);
   if (publisher->ring == NULL)
     return;
+  ret_stats->ring_kind = publisher->ring->message.kind;
   ret_stats->memory_kind = cuframes_arena_get_kind (publisher->ring->arena);
   ret_stats->slots = publisher->ring->message.slot_count;
-  ret_stats->memory_bytes = cuframes_arena_get_size (publisher->ring->arena) + CUFRAMES_META_OFFSET_BYTES
+  ret_stats->memory_bytes = cuframes_arena_get_size (publisher->ring->arena)
+      + (publisher->ring->message.kind == CUFRAMES_RING_PACKETS ? publisher->ring->message.control_bytes : CUFRAMES_META_OFFSET_BYTES)
       + (uint64_t) ret_stats->subscribers * CUFRAMES_PAGE_BYTES;
   cuframes_ring_count (publisher->ring, &ret_stats->slots_leased, &ret_stats->slots_held);
 }

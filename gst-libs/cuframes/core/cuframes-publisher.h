@@ -3,6 +3,7 @@
 #define CUFRAMES_PUBLISHER_H
 
 #include <stdbool.h>
+#include <sys/uio.h>
 
 #include "cuframes-arena.h"
 #include "cuframes-types.h"
@@ -25,7 +26,7 @@ typedef struct _CuframesPublisher CuframesPublisher;
 /**
  * CuframesRing:
  *
- * One generation of a channel's ring as its publisher holds it: the arena, the pages and who uses which slot.
+ * One generation of a channel's ring as its publisher holds it: the arena, the pages and, of a ring of frames, who uses which slot.
  * Reference-counted; it may outlive the publisher, so that memory which refers to a slot stays good.
  *
  * Since: 0.1
@@ -136,6 +137,25 @@ typedef struct
   uint32_t format_bytes;
 } CuframesRingConfig;
 
+/**
+ * CuframesPacketRingConfig:
+ * @index_size: packets that the ring has room for, rounded up to a power of two; at most 2^20, 0 for 8192
+ * @data_bytes: bytes of packets and their metas that it has room for, rounded up to a power of two; at most 4 GiB, 0 for 32 MiB
+ * @format: description of the packets, for GStreamer serialised caps
+ * @format_bytes: length of @format, at most %CUFRAMES_FORMAT_BYTES_MAX
+ *
+ * A new generation that holds packets. Set it to zeros first.
+ *
+ * Since: 0.1
+ */
+typedef struct
+{
+  uint32_t index_size;
+  uint64_t data_bytes;
+  const void *format;
+  uint32_t format_bytes;
+} CuframesPacketRingConfig;
+
 /* cuframes-address: where channels live */
 CUFRAMES_API int cuframes_channel_directory (char *path, size_t path_bytes);
 CUFRAMES_API int cuframes_channel_path (const char *channel, char *path, size_t path_bytes);
@@ -148,6 +168,8 @@ CUFRAMES_API int cuframes_publisher_start_ring (CuframesPublisher * publisher, c
 CUFRAMES_API int cuframes_publisher_announce_ring (CuframesPublisher * publisher, CuframesRing * ring);
 CUFRAMES_API int cuframes_publisher_publish (CuframesPublisher * publisher, CuframesRing * ring, uint32_t slot, const CuframesFrameInfo * info,
     uint64_t * ret_sequence);
+CUFRAMES_API int cuframes_publisher_publish_packet (CuframesPublisher * publisher, CuframesRing * ring, const CuframesPacketInfo * info,
+    const struct iovec *pieces, uint32_t piece_count, const void *metas, uint64_t * ret_sequence);
 CUFRAMES_API void cuframes_publisher_count_drop (CuframesPublisher * publisher);
 CUFRAMES_API int cuframes_publisher_send_event (CuframesPublisher * publisher, CuframesEventKind kind, uint64_t sticky_key, const void *bytes,
     size_t byte_count);
@@ -160,6 +182,7 @@ CUFRAMES_API uint32_t cuframes_publisher_get_subscribers (CuframesPublisher * pu
 
 /* Its ring */
 CUFRAMES_API int cuframes_ring_new (const CuframesRingConfig * config, CuframesRing ** ret_ring);
+CUFRAMES_API int cuframes_ring_new_packets (const CuframesPacketRingConfig * config, CuframesRing ** ret_ring);
 CUFRAMES_API CuframesRing *cuframes_ring_ref (CuframesRing * ring);
 CUFRAMES_API CuframesRing *cuframes_ring_unref (CuframesRing * ring);
 CUFRAMES_API int cuframes_ring_claim (CuframesRing * ring, uint64_t timeout_ns, uint32_t * ret_slot);
@@ -170,6 +193,8 @@ CUFRAMES_API uint64_t cuframes_ring_get_slot_address (const CuframesRing * ring,
 CUFRAMES_API void *cuframes_ring_get_slot_metas (const CuframesRing * ring, uint32_t slot, uint64_t * ret_capacity_bytes);
 CUFRAMES_API uint64_t cuframes_ring_get_slot_bytes (const CuframesRing * ring);
 CUFRAMES_API uint32_t cuframes_ring_get_generation (const CuframesRing * ring);
+CUFRAMES_API CuframesRingKind cuframes_ring_get_kind (const CuframesRing * ring);
+CUFRAMES_API uint64_t cuframes_ring_get_packet_limit (const CuframesRing * ring);
 CUFRAMES_API const void *cuframes_ring_peek_format (const CuframesRing * ring, uint32_t * ret_byte_count);
 CUFRAMES_API CuframesArena *cuframes_ring_peek_arena (const CuframesRing * ring);
 

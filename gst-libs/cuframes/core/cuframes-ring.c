@@ -57,39 +57,50 @@ check_config (const CuframesRingConfig *config)
 }
 
 static void
-describe (CuframesRing *ring, const CuframesRingConfig *config)
+describe (const CuframesRingConfig *config, CuframesRingMessage *ret_message)
 {
   const uint64_t wanted = config->meta_bytes == 0 ? CUFRAMES_META_BYTES_DEFAULT : config->meta_bytes;
   const uint64_t meta_bytes = (wanted + CUFRAMES_PAGE_BYTES - 1) / CUFRAMES_PAGE_BYTES * CUFRAMES_PAGE_BYTES;
 
-  ring->message = (CuframesRingMessage) {
+  *ret_message = (CuframesRingMessage) {
     .kind = CUFRAMES_RING_FRAMES,.slot_count = config->slot_count,.slot_bytes = config->slot_bytes,.data_offset_bytes = config->data_offset_bytes,
     .meta_stride_bytes = meta_bytes,.control_bytes = CUFRAMES_META_OFFSET_BYTES + meta_bytes * config->slot_count,
-    .fence_offset_bytes = config->fence_offset_bytes,.format_bytes = config->format_bytes,
+    .fence_offset_bytes = config->fence_offset_bytes,.format = config->format,.format_bytes = config->format_bytes,
   };
-  cuframes_arena_get_info (config->arena, &ring->message.arena);
 }
 
-static int
-make_pages (CuframesRing *ring, const CuframesRingConfig *config)
+/* What both kinds of ring begin with: a reference to the arena, a copy of the format, and a control page of zeros, all of whose memory is
+ * taken now with reserve. 0 or a negative errno. */
+int
+cuframes_ring_prepare (const CuframesRingMessage *message, CuframesArena *arena, bool reserve, CuframesRing **ret_ring)
 {
-  void *control = NULL, *format = malloc (config->format_bytes + 1);
+  CuframesRing *ring = calloc (1, sizeof *ring);
+  void *control = NULL, *format = malloc (message->format_bytes + 1);
   int r;
 
-  if (format == NULL)
+  if (ring == NULL || format == NULL) {
+    free (ring);
+    free (format);
     return -ENOMEM;
-  if (config->format_bytes > 0)
-    memcpy (format, config->format, config->format_bytes);
+  }
+  if (message->format_bytes > 0)
+    memcpy (format, message->format, message->format_bytes);
+  __atomic_store_n (&ring->references, 1, __ATOMIC_RELAXED);
+  pthread_mutex_init (&ring->lock, NULL);
+  cuframes_condition_init (&ring->released);
+  ring->message = *message;
   ring->message.format = format;
-  r = cuframes_memfd_new ("cuframes-control", ring->message.control_bytes, CUFRAMES_MEMFD_OWNER_WRITES, false, &ring->control_fd, &control);
-  if (r < 0)
+  ring->arena = cuframes_arena_ref (arena);
+  cuframes_arena_get_info (arena, &ring->message.arena);
+  ring->control_fd = -1;
+  r = cuframes_memfd_new ("cuframes-control", message->control_bytes, CUFRAMES_MEMFD_OWNER_WRITES, reserve, &ring->control_fd, &control);
+  if (r < 0) {
+    cuframes_ring_unref (ring);
     return r;
+  }
   ring->control = control;
-  ring->control->magic = CUFRAMES_LAYOUT_MAGIC;
-  ring->control->version = CUFRAMES_LAYOUT_VERSION;
-  ring->control->slot_count = ring->message.slot_count;
-  ring->control->meta_stride_bytes = ring->message.meta_stride_bytes;
-  return cuframes_frame_ring_init (&ring->frames, ring->control, config->slot_count, config->reserve_count, 0);
+  *ret_ring = ring;
+  return 0;
 }
 
 /* Gives the ring its place in a publisher's life. head is the number before the first frame's. Before anybody else has the page.
@@ -105,6 +116,8 @@ cuframes_ring_begin (CuframesRing *ring, uint64_t ring_id, uint32_t generation, 
     ring->message.generation = ring->control->generation = generation;
     ring->message.first_sequence = ring->control->first_sequence = head;
     ring->frames.head = head;
+    if (ring->message.kind == CUFRAMES_RING_PACKETS)
+      cuframes_packet_ring_set_head (&ring->packets, head);
     /* relaxed: the page is not shared yet; its descriptor is sent later */
     atomic_store_explicit (&ring->control->head, head, memory_order_relaxed);
     /* relaxed: likewise */
@@ -130,27 +143,26 @@ cuframes_ring_begin (CuframesRing *ring, uint64_t ring_id, uint32_t generation, 
 int
 cuframes_ring_new (const CuframesRingConfig *config, CuframesRing **ret_ring)
 {
-  CuframesRing *ring;
+  CuframesRing *ring = NULL;
+  CuframesRingMessage message;
   int r = check_config (config);
 
   if (r < 0)
     return r;
-  ring = calloc (1, sizeof *ring);
-  if (ring == NULL)
-    return -ENOMEM;
-  ring->control_fd = -1;
-  __atomic_store_n (&ring->references, 1, __ATOMIC_RELAXED);
-  pthread_mutex_init (&ring->lock, NULL);
-  cuframes_condition_init (&ring->released);
-  ring->arena = cuframes_arena_ref (config->arena);
-  describe (ring, config);
-  r = make_pages (ring, config);
-  if (r < 0) {
-    cuframes_ring_unref (ring);
+  describe (config, &message);
+  r = cuframes_ring_prepare (&message, config->arena, false, &ring);
+  if (r < 0)
     return r;
-  }
-  *ret_ring = ring;
-  return 0;
+  ring->control->magic = CUFRAMES_LAYOUT_MAGIC;
+  ring->control->version = CUFRAMES_LAYOUT_VERSION;
+  ring->control->slot_count = message.slot_count;
+  ring->control->meta_stride_bytes = message.meta_stride_bytes;
+  r = cuframes_frame_ring_init (&ring->frames, ring->control, config->slot_count, config->reserve_count, 0);
+  if (r < 0)
+    ring = cuframes_ring_unref (ring);
+  else
+    *ret_ring = ring;
+  return r;
 }
 
 /**
@@ -184,6 +196,7 @@ cuframes_ring_unref (CuframesRing *ring)
   if (ring == NULL || __atomic_fetch_sub (&ring->references, 1, __ATOMIC_ACQ_REL) != 1)
     return NULL;
   cuframes_frame_ring_clear (&ring->frames);
+  cuframes_packet_ring_clear (&ring->packets);
   ring->control = cuframes_memfd_unmap (ring->control, ring->message.control_bytes);
   ring->control_fd = cuframes_close (ring->control_fd);
   ring->arena = cuframes_arena_unref (ring->arena);
@@ -194,11 +207,14 @@ cuframes_ring_unref (CuframesRing *ring)
   return NULL;
 }
 
+/* Lets a page's leases count; packets are not leased. 0 or -ENOMEM. */
 int
 cuframes_ring_attach (CuframesRing *ring, CuframesLeasePage *page)
 {
   int r;
 
+  if (ring->message.kind == CUFRAMES_RING_PACKETS)
+    return 0;
   pthread_mutex_lock (&ring->lock);
   r = cuframes_frame_ring_attach (&ring->frames, page);
   pthread_mutex_unlock (&ring->lock);
@@ -236,6 +252,13 @@ cuframes_ring_announce (CuframesRing *ring, uint32_t slot, const CuframesFrameIn
   pthread_cond_broadcast (&ring->released);
   pthread_mutex_unlock (&ring->lock);
   return sequence;
+}
+
+/* Number of the newest frame or packet. Under the publisher's lock, which every announcement holds. */
+uint64_t
+cuframes_ring_get_head (const CuframesRing *ring)
+{
+  return ring->message.kind == CUFRAMES_RING_PACKETS ? ring->packets.head : ring->frames.head;
 }
 
 /* How far behind the head the oldest frame lies that this page leases; 0 for none. A bit on a slot that holds no frame is an attempt. */

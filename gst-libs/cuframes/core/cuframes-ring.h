@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "cuframes-frame-ring.h"
+#include "cuframes-packet-ring.h"
 #include "cuframes-publisher.h"
 #include "cuframes-wire.h"
 
@@ -15,18 +16,23 @@ struct _CuframesRing
   CuframesRingMessage message;  /* its geometry; the format is owned */
   CuframesArena *arena;
   int control_fd;
-  CuframesControlPage *control;
+  CuframesControlPage *control; /* of a ring of packets what both pages have in common */
   pthread_mutex_t lock;         /* guards what follows; taken after the publisher's */
   pthread_cond_t released;
-  CuframesFrameRing frames;
+  CuframesFrameRing frames;     /* of a ring of frames */
+  CuframesPacketRing packets;   /* of a ring of packets */
   bool flushing;
 };
 
+int cuframes_ring_prepare (const CuframesRingMessage * message, CuframesArena * arena, bool reserve, CuframesRing ** ret_ring);
 int cuframes_ring_begin (CuframesRing * ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial);
 int cuframes_ring_attach (CuframesRing * ring, CuframesLeasePage * page);
 void cuframes_ring_detach (CuframesRing * ring, CuframesLeasePage * page);
 int cuframes_ring_make_room (CuframesRing * ring, uint64_t keep_after);
 uint64_t cuframes_ring_announce (CuframesRing * ring, uint32_t slot, const CuframesFrameInfo * info);
+int cuframes_ring_write (CuframesRing * ring, const CuframesPacketInfo * info, const struct iovec *pieces, uint32_t piece_count, const void *metas,
+    uint64_t * ret_sequence);
+uint64_t cuframes_ring_get_head (const CuframesRing * ring);
 uint64_t cuframes_ring_get_oldest_lease (CuframesRing * ring, CuframesLeasePage * page);
 void cuframes_ring_supersede (CuframesRing * ring, uint32_t successor);
 void cuframes_ring_count (CuframesRing * ring, uint32_t * ret_leased, uint32_t * ret_held);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The subscriber: puts frames, formats and events into one order and waits for the next. Frames come from the ring without a system
- * call, messages from the socket, which is looked at only when the ring says that something is there. */
+/* The subscriber: puts frames or packets, formats and events into one order and waits for the next. Frames and packets come from the ring
+ * without a system call, messages from the socket, which is looked at only when the ring says that something is there. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <pthread.h>
@@ -8,24 +8,13 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#include "cuframes-mapping.h"
-#include "cuframes-memfd.h"
+#include "cuframes-pending.h"
 #include "cuframes-util.h"
+#include "cuframes-view.h"
 
-#define PENDING_COUNT_MAX 1024u
 /* How long an event that a frame says was sent before it may take to come. */
 #define EVENT_NS 2000000000u
 #define SPIN_LOOKS 64u
-
-/* A message that waits for its place. */
-typedef struct _Pending Pending;
-struct _Pending
-{
-  Pending *next;
-  CuframesMessage message;      /* its variable part is in bytes */
-  int fds[CUFRAMES_WIRE_FDS_MAX];
-  uint8_t bytes[];
-};
 
 struct _CuframesSubscriber
 {
@@ -38,13 +27,9 @@ struct _CuframesSubscriber
   uint32_t refused_code;
   CuframesConnection *connection;
   CuframesConnection *adopted;  /* one that the application made, until its publisher answers */
-  CuframesMapping *mapping;
-  CuframesFrameReader reader;
-  uint64_t missed_told;         /* of the reader's count, what items have said */
-  CuframesFrame *stash;         /* leased, but something comes before it */
-  Pending *pending, **pending_end;
-  uint32_t pending_count;
-  Pending *delivered;           /* what the last item borrows from */
+  CuframesView view;
+  CuframesPendingQueue pending;
+  CuframesPending *delivered;   /* what the last item borrows from */
   uint64_t event_serial;        /* of the newest event that has come in */
   uint32_t stickies_due;        /* that are still to come in before the first frame */
   uint32_t newest_generation;   /* that has come in */
@@ -115,7 +100,7 @@ cuframes_subscriber_new (const CuframesSubscriberConfig *config, CuframesSubscri
   if (subscriber == NULL)
     return -ENOMEM;
   subscriber->cancel_fd = subscriber->watch_fd = -1;
-  subscriber->pending_end = &subscriber->pending;
+  cuframes_pending_queue_init (&subscriber->pending);
   pthread_mutex_init (&subscriber->lock, NULL);
   r = cuframes_inbox_init (&subscriber->inbox);
   if (r == 0)
@@ -132,41 +117,16 @@ cuframes_subscriber_new (const CuframesSubscriberConfig *config, CuframesSubscri
   return 0;
 }
 
-static Pending *
-pending_free (Pending *pending)
-{
-  if (pending == NULL)
-    return NULL;
-  for (uint32_t i = 0; i < CUFRAMES_WIRE_FDS_MAX; i++)
-    cuframes_close (pending->fds[i]);
-  free (pending);
-  return NULL;
-}
-
-static Pending *
-take_pending (CuframesSubscriber *subscriber)
-{
-  Pending *first = subscriber->pending;
-
-  subscriber->pending = first->next;
-  if (subscriber->pending == NULL)
-    subscriber->pending_end = &subscriber->pending;
-  subscriber->pending_count--;
-  return first;
-}
-
 /* What frames are out keeps the mapping and the connection until they are back; the publisher is told that nothing else is wanted. */
 static void
 disconnect (CuframesSubscriber *subscriber)
 {
   const CuframesMessage bye = {.type = CUFRAMES_MESSAGE_BYE,.bye_reason = CUFRAMES_BYE_SHUTDOWN };
 
-  subscriber->stash = cuframes_frame_unref (subscriber->stash);
   if (subscriber->connection != NULL && !subscriber->gone)
     cuframes_channel_send (subscriber->connection->fd, &bye, NULL, 0);
-  while (subscriber->pending != NULL)
-    pending_free (take_pending (subscriber));
-  subscriber->mapping = cuframes_mapping_unref (subscriber->mapping);
+  cuframes_pending_queue_clear (&subscriber->pending);
+  cuframes_view_close (&subscriber->view);
   pthread_mutex_lock (&subscriber->lock);
   subscriber->connection = cuframes_connection_unref (subscriber->connection);
   subscriber->counters.connected = 0;
@@ -190,7 +150,7 @@ cuframes_subscriber_free (CuframesSubscriber *subscriber)
     return NULL;
   disconnect (subscriber);
   subscriber->adopted = cuframes_connection_unref (subscriber->adopted);
-  subscriber->delivered = pending_free (subscriber->delivered);
+  subscriber->delivered = cuframes_pending_free (subscriber->delivered);
   cuframes_inbox_clear (&subscriber->inbox);
   subscriber->cancel_fd = cuframes_close (subscriber->cancel_fd);
   subscriber->watch_fd = cuframes_close (subscriber->watch_fd);
@@ -327,49 +287,16 @@ cuframes_subscriber_adopt (CuframesSubscriber *subscriber, int take_fd, uint64_t
   return settle (subscriber, r, connection);
 }
 
-/* Copies the message in the inbox behind those that wait, with the descriptors. 0, CUFRAMES_E_PEER for too many, or -ENOMEM. */
-static int
-append_pending (CuframesSubscriber *subscriber, const void *bytes, uint32_t byte_count)
-{
-  Pending *pending;
-
-  if (subscriber->pending_count >= PENDING_COUNT_MAX)
-    return CUFRAMES_E_PEER;
-  pending = malloc (sizeof *pending + byte_count);
-  if (pending == NULL)
-    return -ENOMEM;
-  pending->next = NULL;
-  pending->message = subscriber->inbox.message;
-  if (byte_count > 0)
-    memcpy (pending->bytes, bytes, byte_count);
-  for (uint32_t i = 0; i < CUFRAMES_WIRE_FDS_MAX; i++)
-    pending->fds[i] = cuframes_steal_fd (&subscriber->inbox.fds[i]);
-  *subscriber->pending_end = pending;
-  subscriber->pending_end = &pending->next;
-  subscriber->pending_count++;
-  return 0;
-}
-
 static int
 take_event (CuframesSubscriber *subscriber)
 {
   const CuframesEventMessage *event = &subscriber->inbox.message.event;
-  void *data = NULL;
-  int r;
 
   if (event->serial != 0)
     subscriber->event_serial = event->serial;
   else if (subscriber->stickies_due > 0)
     subscriber->stickies_due--;
-  if (subscriber->inbox.fd_count == 0)
-    return append_pending (subscriber, event->bytes, event->byte_count);
-  r = cuframes_memfd_map (subscriber->inbox.fds[0], event->byte_count, CUFRAMES_MEMFD_OWNER_WRITES, true, &data);
-  if (r != 0)
-    return r;
-  cuframes_inbox_close_fds (&subscriber->inbox);
-  r = append_pending (subscriber, data, event->byte_count);
-  cuframes_memfd_unmap (data, event->byte_count);
-  return r;
+  return cuframes_pending_queue_add (&subscriber->pending, &subscriber->inbox);
 }
 
 static int
@@ -382,7 +309,7 @@ take_message (CuframesSubscriber *subscriber)
       return take_event (subscriber);
     case CUFRAMES_MESSAGE_RING:
       subscriber->newest_generation = message->ring.generation;
-      return append_pending (subscriber, message->ring.format, message->ring.format_bytes);
+      return cuframes_pending_queue_add (&subscriber->pending, &subscriber->inbox);
     case CUFRAMES_MESSAGE_BYE:
       subscriber->bye = message->bye_reason;
       return 0;
@@ -420,64 +347,30 @@ hear (CuframesSubscriber *subscriber)
 static bool
 has_news (const CuframesSubscriber *subscriber)
 {
-  const CuframesMapping *mapping = subscriber->mapping;
+  const CuframesView *view = &subscriber->view;
 
-  if (mapping == NULL || subscriber->awaits_event)
+  if (view->control == NULL || subscriber->awaits_event)
     return true;
   /* SYNC event: seq_cst; pairs with cuframes_publisher_send_event(). */
-  if (atomic_load_explicit (&mapping->control->event_serial, memory_order_seq_cst) != subscriber->event_serial)
+  if (atomic_load_explicit (&view->control->event_serial, memory_order_seq_cst) != subscriber->event_serial)
     return true;
   /* SYNC successor: seq_cst; pairs with cuframes_ring_supersede(). */
-  if (atomic_load_explicit (&mapping->control->successor, memory_order_seq_cst) != 0
-      && subscriber->newest_generation == mapping->message.generation)
+  if (atomic_load_explicit (&view->control->successor, memory_order_seq_cst) != 0 && subscriber->newest_generation == view->generation)
     return true;
   /* relaxed: the publisher writes to the pipe as well, so that it is seen before the next sleep ends */
-  return atomic_load_explicit (&mapping->page->bye, memory_order_relaxed) != 0;
-}
-
-/* Where to start: at the first ring after the connection by the user's wish, later where the ring before ended. */
-static uint64_t
-find_cursor (CuframesSubscriber *subscriber, CuframesMapping *mapping)
-{
-  const uint64_t first = mapping->message.first_sequence, joined = subscriber->connection->welcome.head;
-  CuframesFrameReader reader;
-
-  if (subscriber->mapping != NULL)
-    return first;
-  if (subscriber->config.start == CUFRAMES_START_OLDEST) {
-    cuframes_frame_reader_init (&reader, mapping->control, mapping->page, mapping->message.slot_count, first);
-    return cuframes_frame_reader_get_oldest (&reader);
-  }
-  if ((int64_t) (joined - first) <= 0)
-    return first;
-  return subscriber->config.start == CUFRAMES_START_NEXT ? joined : joined - 1;
+  return atomic_load_explicit (&view->page->bye, memory_order_relaxed) != 0;
 }
 
 static int
-change_ring (CuframesSubscriber *subscriber, const Pending *pending)
+change_ring (CuframesSubscriber *subscriber, const CuframesPending *pending)
 {
   const CuframesMessage ready = {.type = CUFRAMES_MESSAGE_READY,.ready_generation = pending->message.ring.generation };
-  CuframesMapping *mapping = NULL;
-  uint64_t cursor, missed = 0;
-  int r = cuframes_mapping_new (subscriber->connection, &pending->message.ring, pending->fds, subscriber->config.import,
-      subscriber->config.import_user_data, &mapping);
+  int r = cuframes_view_open (&subscriber->view, subscriber->connection, &pending->message.ring, pending->fds, &subscriber->config);
 
   if (r != 0)
     return r;
-  cursor = find_cursor (subscriber, mapping);
-  if (subscriber->mapping != NULL && (int64_t) (cursor - subscriber->reader.cursor) > 0)
-    missed = cursor - subscriber->reader.cursor;
-  cuframes_mapping_unref (subscriber->mapping);
-  subscriber->mapping = mapping;
-  cuframes_frame_reader_init (&subscriber->reader, mapping->control, mapping->page, mapping->message.slot_count, cursor);
-  subscriber->reader.missed = missed;
-  subscriber->missed_told = 0;
-  /* relaxed: hints for the publisher, which it may see late */
-  atomic_store_explicit (&mapping->page->cursor, cursor, memory_order_relaxed);
-  /* relaxed: likewise */
-  atomic_store_explicit (&mapping->page->lossless, subscriber->config.lossless, memory_order_relaxed);
   pthread_mutex_lock (&subscriber->lock);
-  subscriber->counters.generation = mapping->message.generation;
+  subscriber->counters.generation = ready.ready_generation;
   pthread_mutex_unlock (&subscriber->lock);
   r = cuframes_channel_send (subscriber->connection->fd, &ready, NULL, 0);
   if (r != 0)
@@ -489,97 +382,83 @@ change_ring (CuframesSubscriber *subscriber, const Pending *pending)
 static int
 deliver_pending (CuframesSubscriber *subscriber, CuframesItem *item)
 {
-  Pending *pending = take_pending (subscriber);
+  CuframesPending *pending = cuframes_pending_queue_take (&subscriber->pending);
   const CuframesMessage *message = &pending->message;
   int r = 0;
 
   subscriber->delivered = pending;
   item->bytes = pending->bytes;
+  item->byte_count = pending->byte_count;
   if (message->type == CUFRAMES_MESSAGE_EVENT) {
     item->kind = CUFRAMES_ITEM_EVENT;
     item->event_kind = message->event.kind;
-    item->byte_count = message->event.byte_count;
     return 0;
   }
   r = change_ring (subscriber, pending);
   item->kind = CUFRAMES_ITEM_FORMAT;
-  item->byte_count = message->ring.format_bytes;
+  item->ring_kind = message->ring.kind;
   item->arena_info = &message->ring.arena;
   for (uint32_t i = 0; i < CUFRAMES_WIRE_FDS_MAX; i++)
     pending->fds[i] = cuframes_close (pending->fds[i]);
   return r;
 }
 
+/* Under the lock. */
 static void
-deliver_frame (CuframesSubscriber *subscriber, CuframesItem *item)
+count_delivered (CuframesSubscriber *subscriber, uint64_t sequence)
 {
-  CuframesMapping *mapping = subscriber->mapping;
-
-  item->kind = CUFRAMES_ITEM_FRAME;
-  item->frame = cuframes_steal (&subscriber->stash);
-  item->info = cuframes_frame_get_info (item->frame);
-  item->missed = subscriber->reader.missed - subscriber->missed_told;
-  subscriber->missed_told = subscriber->reader.missed;
-  pthread_mutex_lock (&subscriber->lock);
   subscriber->counters.delivered++;
+  subscriber->counters.cursor = sequence;
+  /* relaxed: a counter */
+  subscriber->counters.head = atomic_load_explicit (&subscriber->view.control->head, memory_order_relaxed);
+}
+
+static void
+deliver_fetched (CuframesSubscriber *subscriber, CuframesItem *item)
+{
+  cuframes_view_deliver (&subscriber->view, item);
+  pthread_mutex_lock (&subscriber->lock);
   subscriber->counters.missed += item->missed;
-  subscriber->counters.cursor = item->info->sequence;
-  /* relaxed: a counter */
-  subscriber->counters.leases_held = __atomic_load_n (&mapping->leased, __ATOMIC_RELAXED);
-  /* relaxed: a counter */
-  subscriber->counters.head = atomic_load_explicit (&mapping->control->head, memory_order_relaxed);
+  if (item->kind == CUFRAMES_ITEM_FRAME) {
+    count_delivered (subscriber, item->info->sequence);
+    /* relaxed: a counter */
+    subscriber->counters.leases_held = __atomic_load_n (&subscriber->view.frames->leased, __ATOMIC_RELAXED);
+  }
   pthread_mutex_unlock (&subscriber->lock);
-  /* relaxed: a counter */
-  atomic_fetch_add_explicit (&mapping->page->delivered, 1, memory_order_relaxed);
 }
 
-/* Whether the first pending message comes before that frame, or if there is none, at this point; with more, frames are there that may
- * not be taken yet. */
+/* Whether the first pending message comes before what was fetched, or at this point if nothing was. What is kept for those who join comes before
+ * everything, but for the end of the stream, which has a place. */
 static bool
-pending_is_due (const CuframesSubscriber *subscriber, const CuframesFrameInfo *frame, bool more)
+pending_is_due (const CuframesSubscriber *subscriber, int fetched)
 {
-  const CuframesMessage *message = &subscriber->pending->message;
-  const uint64_t after = message->type == CUFRAMES_MESSAGE_RING ? message->ring.first_sequence : message->event.after_sequence;
+  const CuframesMessage *message = &subscriber->pending.first->message;
+  const bool is_ring = message->type == CUFRAMES_MESSAGE_RING;
+  const uint64_t after = is_ring ? message->ring.first_sequence : message->event.after_sequence;
+  uint64_t sequence, event_serial;
+  bool passed;
 
-  if (subscriber->mapping == NULL || (message->type == CUFRAMES_MESSAGE_EVENT && message->event.serial == 0))
+  if (subscriber->view.control == NULL || (!is_ring && message->event.serial == 0 && message->event.kind != CUFRAMES_EVENT_EOS))
     return true;
-  if (frame != NULL)
-    return (int64_t) (frame->sequence - after) > 0;
-  if (more)
-    return (int64_t) (subscriber->reader.cursor - after) >= 0;
-  if (subscriber->gone)
-    return true;
-  /* SYNC successor: seq_cst; pairs with cuframes_ring_supersede(): a ring that was followed has no more frames than we have seen. */
-  return (int64_t) (subscriber->reader.cursor - after) >= 0
-      || atomic_load_explicit (&subscriber->mapping->control->successor, memory_order_seq_cst) != 0;
+  if (fetched == 0 && cuframes_view_get_fetched (&subscriber->view, &sequence, &event_serial))
+    return (int64_t) (sequence - after) > 0;
+  passed = (int64_t) (cuframes_view_get_position (&subscriber->view) - after) >= 0;
+  if (fetched == CUFRAMES_E_HELD)
+    return passed;
+  /* SYNC successor: seq_cst; pairs with cuframes_ring_supersede(): a ring that was followed has no more than we have seen. */
+  return passed || subscriber->gone || atomic_load_explicit (&subscriber->view.control->successor, memory_order_seq_cst) != 0;
 }
 
-/* Leases the next frame into the stash. 0, CUFRAMES_E_EMPTY, CUFRAMES_E_HELD, or what is wrong. */
-static int
-fetch_frame (CuframesSubscriber *subscriber)
-{
-  CuframesMapping *mapping = subscriber->mapping;
-
-  if (subscriber->stash != NULL)
-    return 0;
-  if (mapping == NULL)
-    return CUFRAMES_E_EMPTY;
-  /* SYNC budget: acquire; pairs with cuframes_frame_unref(). */
-  if (__atomic_load_n (&mapping->leased, __ATOMIC_ACQUIRE) >= subscriber->counters.max_leases)
-    /* SYNC publish: acquire; pairs with cuframes_frame_ring_publish(); it is enough to know that something is there. */
-    return atomic_load_explicit (&mapping->control->head, memory_order_acquire) == subscriber->reader.cursor ? CUFRAMES_E_EMPTY : CUFRAMES_E_HELD;
-  return cuframes_mapping_lease (mapping, &subscriber->reader,
-      subscriber->config.delivery == CUFRAMES_DELIVERY_LATEST ? CUFRAMES_READ_LATEST : CUFRAMES_READ_NEXT, &subscriber->stash);
-}
-
-/* A frame names the events that come before it, and the welcome those that come before all frames. One that has not come in yet is on
- * its way. frame is NULL if there is none. */
+/* A frame or packet names the events that come before it, and the welcome those that come before all of them. One that has not come in yet is
+ * on its way. */
 static bool
-lacks_event (CuframesSubscriber *subscriber, const CuframesFrame *frame)
+lacks_event (CuframesSubscriber *subscriber, int fetched)
 {
-  const bool lacks = subscriber->stickies_due > 0
-      || (frame != NULL && (int64_t) (cuframes_frame_get_info (frame)->event_serial - subscriber->event_serial) > 0);
+  uint64_t sequence, event_serial;
+  bool lacks = subscriber->stickies_due > 0;
 
+  if (fetched == 0 && cuframes_view_get_fetched (&subscriber->view, &sequence, &event_serial))
+    lacks |= (int64_t) (event_serial - subscriber->event_serial) > 0;
   subscriber->awaits_event = lacks && !subscriber->gone && subscriber->bye == 0;
   return subscriber->awaits_event;
 }
@@ -610,7 +489,7 @@ cuframes_subscriber_try_next (CuframesSubscriber *subscriber, CuframesItem *ret_
   int r;
 
   *ret_item = (CuframesItem) { 0 };
-  subscriber->delivered = pending_free (subscriber->delivered);
+  subscriber->delivered = cuframes_pending_free (subscriber->delivered);
   if (subscriber->connection == NULL)
     return CUFRAMES_E_ABSENT;
   if (!subscriber->greeted) {
@@ -620,20 +499,20 @@ cuframes_subscriber_try_next (CuframesSubscriber *subscriber, CuframesItem *ret_
   }
   if (has_news (subscriber))
     hear (subscriber);
-  if (subscriber->mapping != NULL && subscriber->bye == 0)
+  if (subscriber->view.control != NULL && subscriber->bye == 0)
     /* relaxed: it may be seen late, the pipe wakes */
-    subscriber->bye = atomic_load_explicit (&subscriber->mapping->page->bye, memory_order_relaxed);
+    subscriber->bye = atomic_load_explicit (&subscriber->view.page->bye, memory_order_relaxed);
   if (subscriber->bye > CUFRAMES_BYE_SHUTDOWN) {
     deliver_end (subscriber, ret_item);
     return 0;
   }
-  r = fetch_frame (subscriber);
+  r = cuframes_view_fetch (&subscriber->view, subscriber->config.delivery, subscriber->counters.max_leases);
   if (r < 0 || r == CUFRAMES_E_PEER) {
     hang_up (subscriber, r);
     deliver_end (subscriber, ret_item);
     return r < 0 ? r : 0;
   }
-  if (subscriber->pending != NULL && pending_is_due (subscriber, r == 0 ? cuframes_frame_get_info (subscriber->stash) : NULL, r == CUFRAMES_E_HELD)) {
+  if (subscriber->pending.first != NULL && pending_is_due (subscriber, r)) {
     r = deliver_pending (subscriber, ret_item);
     if (r == CUFRAMES_E_PEER) {
       hang_up (subscriber, r);
@@ -644,15 +523,59 @@ cuframes_subscriber_try_next (CuframesSubscriber *subscriber, CuframesItem *ret_
       disconnect (subscriber);
     return r;
   }
-  if ((r == 0 || r == CUFRAMES_E_EMPTY) && lacks_event (subscriber, r == 0 ? subscriber->stash : NULL))
+  if ((r == 0 || r == CUFRAMES_E_EMPTY) && lacks_event (subscriber, r))
     return CUFRAMES_E_EMPTY;
   if (r == 0)
-    deliver_frame (subscriber, ret_item);
+    deliver_fetched (subscriber, ret_item);
   else if (r == CUFRAMES_E_EMPTY && (subscriber->gone || subscriber->bye != 0)) {
     r = subscriber->failure;
     deliver_end (subscriber, ret_item);
   }
   return r;
+}
+
+/**
+ * cuframes_subscriber_take_packet:
+ * @subscriber: a subscriber whose last item was %CUFRAMES_ITEM_PACKET
+ * @data: (nullable): where its data goes, `size_bytes` of its `packet_info`; %NULL if it is not wanted
+ * @metas: (nullable): where its serialised metas go, `meta_bytes`; %NULL if they are not wanted
+ *
+ * Copies the packet out of the ring and makes sure that it was whole. One that is not taken is passed over by the next call of
+ * cuframes_subscriber_next(). Metas are the publisher's bytes: check them before use.
+ *
+ * Returns: 0; -EAGAIN if the publisher has overwritten it meanwhile: @data and @metas hold anything, go on with cuframes_subscriber_next(), which
+ * finds the newest key point and counts what was missed; -EINVAL if there is no packet to take
+ *
+ * Since: 0.1
+ */
+int
+cuframes_subscriber_take_packet (CuframesSubscriber *subscriber, void *data, void *metas)
+{
+  int r = cuframes_view_take (&subscriber->view, data, metas);
+
+  if (r != 0)
+    return r == CUFRAMES_E_OVERRUN ? -EAGAIN : r;
+  pthread_mutex_lock (&subscriber->lock);
+  count_delivered (subscriber, subscriber->view.packet.sequence);
+  pthread_mutex_unlock (&subscriber->lock);
+  return 0;
+}
+
+/**
+ * cuframes_subscriber_is_syncing:
+ * @subscriber: a subscriber
+ *
+ * Whether it reads packets and finds no key point to start from, at first or after an overrun: cuframes_subscriber_request_keyframe()
+ * may bring one.
+ *
+ * Returns: %true if nothing comes before the next key point
+ *
+ * Since: 0.1
+ */
+bool
+cuframes_subscriber_is_syncing (CuframesSubscriber *subscriber)
+{
+  return cuframes_view_is_syncing (&subscriber->view);
 }
 
 /**
@@ -678,8 +601,7 @@ cuframes_subscriber_peek_fd (const CuframesSubscriber *subscriber)
 static bool
 has_anything (const CuframesSubscriber *subscriber)
 {
-  /* SYNC sleep: seq_cst; pairs with the head in cuframes_frame_ring_publish(), SYNC wake: either we see the frame or it sees that we wait. */
-  return atomic_load_explicit (&subscriber->mapping->control->head, memory_order_seq_cst) != subscriber->reader.cursor || has_news (subscriber);
+  return cuframes_view_has_more (&subscriber->view) || has_news (subscriber);
 }
 
 /* Takes the wake-ups off the pipe. What they were written for is looked for after this, so that none is lost: frames are on the ring, but
@@ -698,7 +620,7 @@ quieten (CuframesSubscriber *subscriber)
   if (got == 0 || (got < 0 && errno != EAGAIN)) {
     hear (subscriber);
     hang_up (subscriber, 0);
-  } else if (is_message || subscriber->mapping == NULL)
+  } else if (is_message || subscriber->view.control == NULL)
     hear (subscriber);
 }
 
@@ -715,24 +637,24 @@ quieten (CuframesSubscriber *subscriber)
 int
 cuframes_subscriber_arm (CuframesSubscriber *subscriber)
 {
-  const uint32_t pending_count = subscriber->pending_count;
+  const uint32_t pending_count = subscriber->pending.count;
 
   if (subscriber->connection == NULL)
     return CUFRAMES_E_ABSENT;
   if (subscriber->awaits_event)
     return CUFRAMES_E_EMPTY;
   quieten (subscriber);
-  if (subscriber->gone || subscriber->bye != 0 || subscriber->pending_count != pending_count)
+  if (subscriber->gone || subscriber->bye != 0 || subscriber->pending.count != pending_count)
     return 0;
-  if (subscriber->mapping == NULL)
+  if (subscriber->view.control == NULL)
     return CUFRAMES_E_EMPTY;
   /* SYNC sleep: seq_cst, then the head; pairs with cuframes_peer_wake(), which stores the head and then reads this word. */
-  atomic_store_explicit (&subscriber->mapping->page->waiting, 1, memory_order_seq_cst);
+  atomic_store_explicit (&subscriber->view.page->waiting, 1, memory_order_seq_cst);
   CUFRAMES_TESTPOINT ("subscriber/armed");
   if (!has_anything (subscriber))
     return CUFRAMES_E_EMPTY;
   /* relaxed: at worst it writes a byte that wakes for nothing */
-  atomic_store_explicit (&subscriber->mapping->page->waiting, 0, memory_order_relaxed);
+  atomic_store_explicit (&subscriber->view.page->waiting, 0, memory_order_relaxed);
   return 0;
 }
 
@@ -741,7 +663,7 @@ spin (const CuframesSubscriber *subscriber)
 {
   uint64_t end;
 
-  if (subscriber->mapping == NULL || subscriber->awaits_event || subscriber->config.spin_ns == 0)
+  if (subscriber->view.control == NULL || subscriber->awaits_event || subscriber->config.spin_ns == 0)
     return false;
   end = cuframes_now_ns () + subscriber->config.spin_ns;
   do {
@@ -871,9 +793,9 @@ cuframes_subscriber_count_copy (CuframesSubscriber *subscriber)
   pthread_mutex_lock (&subscriber->lock);
   subscriber->counters.copied++;
   pthread_mutex_unlock (&subscriber->lock);
-  if (subscriber->mapping != NULL)
+  if (subscriber->view.control != NULL)
     /* relaxed: a counter */
-    atomic_fetch_add_explicit (&subscriber->mapping->page->copied, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit (&subscriber->view.page->copied, 1, memory_order_relaxed);
 }
 
 /**

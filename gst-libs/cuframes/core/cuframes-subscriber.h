@@ -35,7 +35,7 @@ typedef struct _CuframesFrame CuframesFrame;
  * @CUFRAMES_DELIVERY_FIFO: every frame in order; what was overwritten meanwhile is counted as missed
  * @CUFRAMES_DELIVERY_LATEST: always the newest frame
  *
- * Which frame comes next.
+ * Which frame comes next. Packets come in order either way, and after an overrun from the newest key point on.
  *
  * Since: 0.1
  */
@@ -47,11 +47,11 @@ typedef enum
 
 /**
  * CuframesStart:
- * @CUFRAMES_START_LATEST: with the newest frame that is there
- * @CUFRAMES_START_NEXT: with the first that is published from now on
- * @CUFRAMES_START_OLDEST: with the oldest that is there
+ * @CUFRAMES_START_LATEST: with the newest frame that is there, or the newest key point among packets
+ * @CUFRAMES_START_NEXT: with the first frame or key point that is published from now on
+ * @CUFRAMES_START_OLDEST: with the oldest frame or key point that is there
  *
- * Which frame comes first.
+ * Which frame or packet comes first. Headers directly before a key point come with it.
  *
  * Since: 0.1
  */
@@ -65,10 +65,11 @@ typedef enum
 /**
  * CuframesItemKind:
  * @CUFRAMES_ITEM_CONNECTED: the publisher let this subscriber in
- * @CUFRAMES_ITEM_FORMAT: a new generation: frames have this format from now on
+ * @CUFRAMES_ITEM_FORMAT: a new generation: frames or packets have this format from now on
  * @CUFRAMES_ITEM_FRAME: a frame
- * @CUFRAMES_ITEM_EVENT: an event, in its place among the frames
+ * @CUFRAMES_ITEM_EVENT: an event, in its place among the frames or packets
  * @CUFRAMES_ITEM_DISCONNECTED: the publisher has gone or has taken this subscriber off; `bye` says why, 0 if it died
+ * @CUFRAMES_ITEM_PACKET: a packet, for cuframes_subscriber_take_packet()
  *
  * What cuframes_subscriber_next() found.
  *
@@ -81,6 +82,7 @@ typedef enum
   CUFRAMES_ITEM_FRAME,
   CUFRAMES_ITEM_EVENT,
   CUFRAMES_ITEM_DISCONNECTED,
+  CUFRAMES_ITEM_PACKET,
 } CuframesItemKind;
 
 /**
@@ -88,11 +90,13 @@ typedef enum
  * @kind: which of the others are set
  * @frame: (transfer full): the frame
  * @info: (transfer none): what is known of @frame; good as long as @frame
- * @missed: frames that were missed just before @frame
+ * @packet_info: (transfer none): what is known of a packet; good until the next call of cuframes_subscriber_next()
+ * @missed: frames or packets that were missed just before this one
  * @event_kind: #CuframesEventKind of an event
  * @bytes: (transfer none): the format or the event; good until the next call of cuframes_subscriber_next()
  * @byte_count: length of @bytes
- * @arena_info: (transfer none): memory of a format's frames; good until the next call
+ * @ring_kind: #CuframesRingKind of a format
+ * @arena_info: (transfer none): memory of a format's frames or packets; good until the next call
  * @bye: #CuframesByeReason, 0 if the publisher died
  *
  * One thing that a channel brings, in its place among the others.
@@ -104,10 +108,12 @@ typedef struct
   CuframesItemKind kind;
   CuframesFrame *frame;
   const CuframesFrameInfo *info;
+  const CuframesPacketInfo *packet_info;
   uint64_t missed;
   uint32_t event_kind;
   const void *bytes;
   size_t byte_count;
+  uint32_t ring_kind;
   const CuframesArenaInfo *arena_info;
   uint32_t bye;
 } CuframesItem;
@@ -153,8 +159,8 @@ typedef struct
  * @connected: 1 while connected
  * @generation: the ring of the newest format
  * @connections: times it was let in
- * @delivered: frames handed out
- * @missed: frames that passed it by, up to the last that was handed out
+ * @delivered: frames handed out, and packets taken
+ * @missed: frames or packets that passed it by, up to the last that was handed out
  * @copied: frames that cuframes_subscriber_count_copy() was told of
  * @wakeups: times it slept and was woken
  * @leases_held: frames of the newest generation that were out when the last one was handed out, that one included
@@ -189,6 +195,8 @@ CUFRAMES_API int cuframes_subscriber_connect (CuframesSubscriber * subscriber, u
 CUFRAMES_API int cuframes_subscriber_adopt (CuframesSubscriber * subscriber, int take_fd, uint64_t timeout_ns);
 CUFRAMES_API int cuframes_subscriber_next (CuframesSubscriber * subscriber, uint64_t timeout_ns, CuframesItem * ret_item);
 CUFRAMES_API int cuframes_subscriber_try_next (CuframesSubscriber * subscriber, CuframesItem * ret_item);
+CUFRAMES_API int cuframes_subscriber_take_packet (CuframesSubscriber * subscriber, void *data, void *metas);
+CUFRAMES_API bool cuframes_subscriber_is_syncing (CuframesSubscriber * subscriber);
 CUFRAMES_API int cuframes_subscriber_peek_fd (const CuframesSubscriber * subscriber);
 CUFRAMES_API int cuframes_subscriber_arm (CuframesSubscriber * subscriber);
 CUFRAMES_API void cuframes_subscriber_cancel (CuframesSubscriber * subscriber, bool cancelled);

@@ -93,6 +93,21 @@ typedef enum
 } CuframesMemoryKind;
 
 /**
+ * CuframesRingKind:
+ * @CUFRAMES_RING_FRAMES: slots of one size, read in place
+ * @CUFRAMES_RING_PACKETS: packets of any size with key points, copied by who reads them
+ *
+ * What a ring holds.
+ *
+ * Since: 0.1
+ */
+typedef enum
+{
+  CUFRAMES_RING_FRAMES = 1,
+  CUFRAMES_RING_PACKETS = 2,
+} CuframesRingKind;
+
+/**
  * CuframesEventKind:
  * @CUFRAMES_EVENT_EOS: no more frames; the channel stays open
  * @CUFRAMES_EVENT_LATENCY: the publisher's latency in ns, 8 bytes little-endian
@@ -188,6 +203,50 @@ typedef struct
   uint32_t reserved[7];
 } CuframesFrameInfo;
 
+/** CUFRAMES_PACKET_KEY: the first packet of a key point: a decoder can start here. Since: 0.1 */
+#define CUFRAMES_PACKET_KEY (1u << 0)
+/** CUFRAMES_PACKET_HEADER: the packet describes the stream; those just before a key point belong to it. Since: 0.1 */
+#define CUFRAMES_PACKET_HEADER (1u << 1)
+
+/**
+ * CuframesPacketInfo:
+ * @sequence: number of the packet in its channel, counted from the publisher's first; set by the ring
+ * @publish_ns: CLOCK_MONOTONIC when the packet was announced; set by the publisher
+ * @event_serial: events that were sent before this packet; set by the publisher
+ * @moment_ns: CLOCK_MONOTONIC at which the packet is due, or %CUFRAMES_NONE
+ * @pts_ns: presentation time stamp, or %CUFRAMES_NONE
+ * @dts_ns: decoding time stamp, or %CUFRAMES_NONE
+ * @duration_ns: duration, or %CUFRAMES_NONE
+ * @offset: media-specific offset, or %CUFRAMES_NONE
+ * @offset_end: media-specific end offset, or %CUFRAMES_NONE
+ * @size_bytes: bytes of the packet's data
+ * @flags: CUFRAMES_PACKET_* bits
+ * @buffer_flags: the GstBufferFlags of the packet, as they are
+ * @meta_bytes: bytes of serialised metas that come with the packet
+ * @reserved: 0
+ *
+ * What is known of one packet. Fixed size, little-endian, version %CUFRAMES_WIRE_VERSION.
+ *
+ * Since: 0.1
+ */
+typedef struct
+{
+  uint64_t sequence;
+  uint64_t publish_ns;
+  uint64_t event_serial;
+  uint64_t moment_ns;
+  uint64_t pts_ns;
+  uint64_t dts_ns;
+  uint64_t duration_ns;
+  uint64_t offset;
+  uint64_t offset_end;
+  uint64_t size_bytes;
+  uint32_t flags;
+  uint32_t buffer_flags;
+  uint32_t meta_bytes;
+  uint32_t reserved[7];
+} CuframesPacketInfo;
+
 /**
  * CuframesSubscriberStats:
  * @id: the subscriber, unique in its publisher's life
@@ -196,11 +255,11 @@ typedef struct
  * @observer: 1 if it only looks on and is never sent a frame
  * @lingering: 1 if it left or was evicted and still holds frames
  * @leases_held: slots it holds now
- * @delivered: frames it has taken, by its own account
- * @missed: frames that passed it by, by its own account
+ * @delivered: frames or packets it has taken, by its own account
+ * @missed: frames or packets that passed it by, by its own account
  * @copied: frames it copied instead of holding, by its own account
  * @wakeups: bytes written to its pipe: wake-ups, and one for each batch of messages
- * @lag_frames: frames between the newest and the last that it took, by its own account; 0 while it is sent the newest ring
+ * @lag_frames: frames or packets between the newest and the last that it took, by its own account; 0 while it is sent the newest ring
  * @attached_ns: CLOCK_MONOTONIC when it was let in
  * @name: its program, by its own account
  *
@@ -229,11 +288,12 @@ typedef struct
  * CuframesPublisherStats:
  * @ring_id: the publisher's life, a random number
  * @generation: the ring of it that is current, 0 before the first
+ * @ring_kind: #CuframesRingKind of the ring, 0 before the first
  * @memory_kind: #CuframesMemoryKind of the ring
- * @slots: slots of the ring, the publisher's reserve included
+ * @slots: slots of the ring, the publisher's reserve included; of packets as many as its index has room for
  * @subscribers: subscribers now, lingering ones included, observers not
- * @frames: frames published
- * @dropped: frames dropped because no slot was free
+ * @frames: frames published, or packets
+ * @dropped: frames dropped because no slot was free, and packets refused because they were too large
  * @copies: frames that cost a copy
  * @bytes: bytes of data published
  * @wakeups: wake-ups written to subscribers that slept
@@ -252,6 +312,7 @@ typedef struct
 {
   uint64_t ring_id;
   uint32_t generation;
+  uint32_t ring_kind;
   uint32_t memory_kind;
   uint32_t slots;
   uint32_t subscribers;

@@ -177,6 +177,7 @@ publisher_stats (Cursor *cursor, CuframesPublisherStats *stats)
 {
   u64 (cursor, &stats->ring_id);
   u32 (cursor, &stats->generation);
+  u32 (cursor, &stats->ring_kind);
   u32 (cursor, &stats->memory_kind);
   u32 (cursor, &stats->slots);
   u32 (cursor, &stats->subscribers);

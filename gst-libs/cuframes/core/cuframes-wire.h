@@ -45,12 +45,6 @@ typedef enum
 
 typedef enum
 {
-  CUFRAMES_RING_FRAMES = 1,
-  CUFRAMES_RING_PACKETS = 2,
-} CuframesRingKind;
-
-typedef enum
-{
   CUFRAMES_REFUSED_VERSION = 1,
   CUFRAMES_REFUSED_FULL,
   CUFRAMES_REFUSED_ACCESS,
@@ -86,6 +80,7 @@ typedef struct
   char text[CUFRAMES_TEXT_BYTES];
 } CuframesRefused;
 
+/* Of a ring of packets slot_count is the size of the index and slot_bytes that of the data area. */
 typedef struct
 {
   uint64_t ring_id;

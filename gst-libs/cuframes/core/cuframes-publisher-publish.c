@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Publishing: room for the next frame by the overflow policy, the announcement, and who is woken. Nothing here waits for a subscriber unless
+ * the policy "wait" says so. Knows nothing of sockets. */
+#include "cuframes-publisher-private.h"
+#include "cuframes-util.h"
+
+/* Superseded generations that evicted subscribers may keep alive; beyond that, frames are dropped instead. */
+#define EVICTED_GENERATIONS_MAX 2u
+
+/* Who holds more than it may has broken the rules: its leases count no longer. */
+static void
+drop_violators (CuframesPublisher *publisher)
+{
+  bool dropped = false;
+
+  for (uint32_t i = 0; i < publisher->peer_count; i++) {
+    CuframesPeer *peer = publisher->peers[i];
+    uint64_t leases;
+    if (peer->page == NULL || peer->ring != publisher->ring)
+      continue;
+    /* relaxed: a count; the reclaim that follows reads the word with its order */
+    leases = atomic_load_explicit (&peer->page->leases, memory_order_relaxed);
+    if ((uint32_t) __builtin_popcountll (leases) <= publisher->config.max_leases)
+      continue;
+    cuframes_publisher_log (publisher, "subscriber %u (%s) holds more than its %u frames and is dropped", peer->id, peer->hello.name,
+        publisher->config.max_leases);
+    cuframes_peer_drop (peer);
+    dropped = true;
+  }
+  if (dropped)
+    cuframes_publisher_kick_server (publisher);
+}
+
+/* Whether a new generation will bring room: one was evicted and not too many are still about. */
+static bool
+evict_oldest (CuframesPublisher *publisher)
+{
+  CuframesPeer *oldest = NULL;
+  uint64_t most_behind = 0;
+  uint32_t elsewhere = 0;
+
+  for (uint32_t i = 0; i < publisher->peer_count; i++) {
+    CuframesPeer *peer = publisher->peers[i];
+    uint64_t behind;
+    if (peer->page == NULL)
+      continue;
+    elsewhere += peer->lingering && peer->ring != publisher->ring;
+    behind = peer->ring == publisher->ring ? cuframes_ring_get_oldest_lease (publisher->ring, peer->page) : 0;
+    if (behind > most_behind) {
+      most_behind = behind;
+      oldest = peer;
+    }
+  }
+  if (oldest == NULL || elsewhere >= EVICTED_GENERATIONS_MAX)
+    return false;
+  if (!oldest->lingering) {
+    cuframes_publisher_log (publisher, "subscriber %u (%s) holds the oldest frame and is evicted", oldest->id, oldest->hello.name);
+    cuframes_peer_dismiss (oldest, CUFRAMES_BYE_EVICTED);
+    publisher->stats.evicted++;
+  }
+  return true;
+}
+
+/* The last frame that everybody who asked to be waited for has taken; the head if there is none. Who is off the channel has no say. */
+static uint64_t
+find_floor (const CuframesPublisher *publisher)
+{
+  uint64_t floor = publisher->head;
+
+  for (uint32_t i = 0; i < publisher->peer_count; i++) {
+    const CuframesPeer *peer = publisher->peers[i];
+    uint64_t cursor;
+    if (peer->page == NULL || peer->lingering)
+      continue;
+    /* relaxed: a peer's wish, which decides only how long we wait */
+    if (atomic_load_explicit (&peer->page->lossless, memory_order_relaxed) == 0)
+      continue;
+    /* Of a ring that it was not told of yet it has taken nothing. relaxed: likewise */
+    cursor = peer->ring == publisher->ring ? atomic_load_explicit (&peer->page->cursor, memory_order_relaxed) : publisher->ring->message.first_sequence;
+    if ((int64_t) (floor - cursor) > 0)
+      floor = cursor;
+  }
+  return floor;
+}
+
+/* 0, CUFRAMES_E_FULL, CUFRAMES_E_HELD, CUFRAMES_E_CANCELLED, or CUFRAMES_E_ABSENT if another ring was started meanwhile. The lock is
+ * given up while waiting. */
+static int
+make_room (CuframesPublisher *publisher, CuframesRing *ring)
+{
+  const bool waits = publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT;
+  const uint64_t start = waits ? cuframes_now_ns () : 0;
+  int r;
+
+  /* Each time, not only when room is short: slots that somebody takes beyond its budget are frames that pass the others by. */
+  drop_violators (publisher);
+  r = cuframes_ring_make_room (ring, waits ? find_floor (publisher) : publisher->head);
+  while (r == CUFRAMES_E_FULL && waits) {
+    const uint64_t passed = cuframes_now_ns () - start;
+    if (publisher->flushing)
+      return CUFRAMES_E_CANCELLED;
+    if (passed >= publisher->config.overflow_timeout_ns)
+      return cuframes_ring_make_room (ring, publisher->head);
+    pthread_mutex_unlock (&publisher->lock);
+    r = cuframes_ring_wait_released (ring, publisher->config.overflow_timeout_ns - passed);
+    pthread_mutex_lock (&publisher->lock);
+    if (publisher->ring != ring)
+      return CUFRAMES_E_ABSENT;
+    if (r != 0)
+      return r;
+    r = cuframes_ring_make_room (ring, find_floor (publisher));
+  }
+  if (r == CUFRAMES_E_FULL && publisher->config.overflow == CUFRAMES_OVERFLOW_EVICT && evict_oldest (publisher))
+    return CUFRAMES_E_HELD;
+  return r;
+}
+
+/* The second half of publishing: the head was stored seq_cst, now cuframes_peer_wake() reads each waiting word, where SYNC wake stands. */
+void
+cuframes_publisher_wake (CuframesPublisher *publisher)
+{
+  for (uint32_t i = 0; i < publisher->peer_count; i++)
+    publisher->stats.wakeups += cuframes_peer_wake (publisher->peers[i]);
+}
+
+static void
+count (CuframesPublisher *publisher, uint64_t size_bytes, uint64_t publish_ns)
+{
+  publisher->stats.frames++;
+  publisher->stats.bytes += size_bytes;
+  publisher->stats.last_publish_ns = publish_ns;
+}
+
+/**
+ * cuframes_publisher_publish:
+ * @publisher: a publisher
+ * @ring: its current ring
+ * @slot: a slot of @ring that was claimed
+ * @info: what is known of the frame; sequence, publish_ns and event_serial are set by this function
+ * @ret_sequence: (out) (optional): the frame's number
+ *
+ * Makes a slot the newest frame and wakes the subscribers that sleep. The data must be complete: for a GPU that means its stream was
+ * synchronised, or a fence is queued behind its work and %CUFRAMES_FRAME_FENCED is set, before this call. The slot then belongs to the
+ * ring and may not be written any more; cuframes_ring_release() is still due when this process no longer refers to it. Any thread,
+ * one at a time.
+ *
+ * Returns: 0; %CUFRAMES_E_FULL if the frame was dropped because no slot would be free for the next; %CUFRAMES_E_HELD likewise, after a
+ * subscriber was evicted: start a new ring now and publish a copy there; %CUFRAMES_E_CANCELLED while flushing; %CUFRAMES_E_ABSENT if @ring
+ * is not current; -EINVAL if the slot is not claimed. On anything but 0 the slot is still as it was
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_publish (CuframesPublisher *publisher, CuframesRing *ring, uint32_t slot, const CuframesFrameInfo *info,
+    uint64_t *ret_sequence)
+{
+  CuframesFrameInfo announced = *info;
+  int r;
+
+  pthread_mutex_lock (&publisher->lock);
+  if (!cuframes_ring_is_claimed (ring, slot))
+    r = -EINVAL;
+  else
+    r = publisher->ring == ring ? make_room (publisher, ring) : CUFRAMES_E_ABSENT;
+  if (r == 0) {
+    announced.event_serial = publisher->event_serial;
+    announced.publish_ns = cuframes_now_ns ();
+    publisher->head = cuframes_ring_announce (ring, slot, &announced);
+    count (publisher, announced.size_bytes, announced.publish_ns);
+    publisher->stats.copies += (announced.flags & CUFRAMES_FRAME_COPIED) != 0;
+    if (ret_sequence != NULL)
+      *ret_sequence = publisher->head;
+    cuframes_publisher_wake (publisher);
+  } else if (r == CUFRAMES_E_FULL)
+    publisher->stats.dropped++;
+  pthread_mutex_unlock (&publisher->lock);
+  return r;
+}
+
+/**
+ * cuframes_publisher_publish_packet:
+ * @publisher: a publisher
+ * @ring: its current ring, one of packets
+ * @info: what is known of the packet; sequence, publish_ns and event_serial are set by this function
+ * @pieces: (array length=piece_count): the packet's data, `size_bytes` of @info together; copied
+ * @piece_count: length of @pieces
+ * @metas: (nullable): serialised metas, `meta_bytes` of @info; copied
+ * @ret_sequence: (out) (optional): the packet's number
+ *
+ * Makes this the newest packet and wakes the subscribers that sleep. The oldest ones make room, whoever reads them: it waits for nobody,
+ * whatever the publisher's policy on overflow. Any thread, one at a time.
+ *
+ * Returns: 0; %CUFRAMES_E_FULL if the packet is larger than cuframes_ring_get_packet_limit(), which is counted as dropped;
+ * %CUFRAMES_E_ABSENT if @ring is not current; -EINVAL if it is no ring of packets or the pieces are not `size_bytes` long. On anything but 0
+ * nothing has changed
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_publish_packet (CuframesPublisher *publisher, CuframesRing *ring, const CuframesPacketInfo *info,
+    const struct iovec *pieces, uint32_t piece_count, const void *metas, uint64_t *ret_sequence)
+{
+  CuframesPacketInfo announced = *info;
+  uint64_t sequence = 0;
+  int r;
+
+  pthread_mutex_lock (&publisher->lock);
+  announced.event_serial = publisher->event_serial;
+  announced.publish_ns = cuframes_now_ns ();
+  r = publisher->ring != ring ? CUFRAMES_E_ABSENT : cuframes_ring_write (ring, &announced, pieces, piece_count, metas, &sequence);
+  if (r == 0) {
+    publisher->head = sequence;
+    count (publisher, announced.size_bytes, announced.publish_ns);
+    if (ret_sequence != NULL)
+      *ret_sequence = sequence;
+    cuframes_publisher_wake (publisher);
+  } else if (r == CUFRAMES_E_FULL)
+    publisher->stats.dropped++;
+  pthread_mutex_unlock (&publisher->lock);
+  return r;
+}
+
+/**
+ * cuframes_publisher_count_drop:
+ * @publisher: a publisher
+ *
+ * Counts a frame that the application dropped because cuframes_ring_claim() gave it no slot. Any thread.
+ *
+ * Since: 0.1
+ */
+void
+cuframes_publisher_count_drop (CuframesPublisher *publisher)
+{
+  pthread_mutex_lock (&publisher->lock);
+  publisher->stats.dropped++;
+  pthread_mutex_unlock (&publisher->lock);
+}
