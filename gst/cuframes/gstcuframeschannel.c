@@ -3,6 +3,7 @@
 #include "gstcuframeschannel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 
@@ -33,6 +34,24 @@ gst_cuframes_channel_resolve (const gchar * channel, const gchar * socket_path, 
   else
     *text = g_strdup_printf ("The path of channel \"%s\" is longer than a socket's may be: choose a shorter name, or a shorter CUFRAMES_DIR", channel);
   return r == 0;
+}
+
+/* A descriptor of its own for a connection that the application made, or -1 with a text that says what is wrong with it. */
+gint
+gst_cuframes_channel_copy_socket (GSocket * socket, gchar ** text)
+{
+  gint fd = -1;
+
+  if (g_socket_is_closed (socket))
+    *text = g_strdup ("The socket is closed");
+  else if (g_socket_get_family (socket) != G_SOCKET_FAMILY_UNIX || g_socket_get_socket_type (socket) != G_SOCKET_TYPE_SEQPACKET)
+    *text = g_strdup ("The socket is of another kind: a unix socket of the type SEQPACKET is needed");
+  else {
+    fd = fcntl (g_socket_get_fd (socket), F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+      *text = g_strdup_printf ("The socket cannot be taken: %s", g_strerror (errno));
+  }
+  return fd;
 }
 
 /* Why cuframes_publisher_new() did not open a channel, or cuframes_subscriber_connect() did not join one. */

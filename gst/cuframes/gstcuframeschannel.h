@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <gio/gio.h>
 #include <gst/gst.h>
 
 #include "cuframes.h"
@@ -11,6 +12,9 @@ G_BEGIN_DECLS
 gboolean       gst_cuframes_channel_resolve       (const gchar * channel,
                                                    const gchar * socket_path,
                                                    gchar ** path,
+                                                   gchar ** text);
+
+gint           gst_cuframes_channel_copy_socket   (GSocket * socket,
                                                    gchar ** text);
 
 gchar *        gst_cuframes_channel_explain_open  (const gchar * path,

@@ -20,7 +20,9 @@
  */
 #include "gstcuframessink.h"
 
+#include <gio/gio.h>
 #include <gst/video/video.h>
+#include <unistd.h>
 
 #include "gstcuframeschannel.h"
 #include "gstcuframescodec.h"
@@ -33,6 +35,8 @@ GST_DEBUG_CATEGORY_STATIC (gst_cuframes_sink_debug);
 
 /* What upstream writes at a time if it does not say: one buffer, and one that waits for its moment in this element. */
 #define PROPOSED_BUFFERS 2
+/* As many as a publisher lets wait. */
+#define EARLY_MAX 16
 #define KEYFRAME_INTERVAL_NS GST_SECOND
 
 enum
@@ -47,6 +51,7 @@ enum
   SIGNAL_SUBSCRIBER_ADDED,
   SIGNAL_SUBSCRIBER_REMOVED,
   SIGNAL_EVICT,
+  SIGNAL_ADD,
   N_SIGNALS,
 };
 
@@ -56,6 +61,7 @@ struct _GstCuframesSink
 
   GstCuframesSinkSettings settings;      /* under the object lock; read once in start() */
   CuframesPublisher *publisher; /* between start() and stop() */
+  GArray *early;                /* descriptors of connections that were added before; under the object lock */
   GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
 
   /* Streaming thread */
@@ -139,6 +145,24 @@ on_pool_error (gpointer user_data, const gchar * text)
   GST_ELEMENT_ERROR (user_data, RESOURCE, NO_SPACE_LEFT, ("%s", text), (NULL));
 }
 
+/* From here on connections go to the publisher. */
+static void
+take_early (GstCuframesSink * self, CuframesPublisher * publisher)
+{
+  guint count;
+
+  GST_OBJECT_LOCK (self);
+  self->publisher = publisher;
+  count = self->early->len;
+  for (guint i = 0; i < count; i++)
+    cuframes_publisher_adopt (publisher, g_array_index (self->early, gint, i));
+  g_array_set_size (self->early, 0);
+  GST_OBJECT_UNLOCK (self);
+  if (count == 0 && self->settings.channel == NULL && self->settings.socket_path == NULL)
+    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("No channel is named: only connections that the application adds are served. Set the property "
+            "\"channel\", or \"socket-path\", to be found"), (NULL));
+}
+
 static gboolean
 open_publisher (GstCuframesSink * self)
 {
@@ -156,9 +180,7 @@ open_publisher (GstCuframesSink * self)
   self->waited = FALSE;
   self->gpu_failed = FALSE;
   self->publication = gst_cuframes_publication_new (GST_ELEMENT (self), publisher, self->settings.slots, on_pool_error);
-  GST_OBJECT_LOCK (self);
-  self->publisher = publisher;
-  GST_OBJECT_UNLOCK (self);
+  take_early (self, publisher);
   return TRUE;
 }
 
@@ -438,6 +460,32 @@ sink_evict (GstCuframesSink * self, guint id)
   return evicted;
 }
 
+static gboolean
+sink_add (GstCuframesSink * self, GSocket * socket)
+{
+  gchar *text = NULL;
+  gboolean added = FALSE;
+  gint fd;
+
+  g_return_val_if_fail (G_IS_SOCKET (socket), FALSE);
+  fd = gst_cuframes_channel_copy_socket (socket, &text);
+  if (fd < 0) {
+    GST_WARNING_OBJECT (self, "%s", text);
+    g_free (text);
+    return FALSE;
+  }
+  GST_OBJECT_LOCK (self);
+  if (self->publisher != NULL)
+    added = cuframes_publisher_adopt (self->publisher, fd) == 0;
+  else if (self->early->len < EARLY_MAX) {
+    g_array_append_val (self->early, fd);
+    added = TRUE;
+  } else
+    close (fd);
+  GST_OBJECT_UNLOCK (self);
+  return added;
+}
+
 /* GObject */
 
 static void
@@ -486,6 +534,9 @@ sink_finalize (GObject * object)
 {
   GstCuframesSink *self = GST_CUFRAMES_SINK (object);
 
+  for (guint i = 0; i < self->early->len; i++)
+    close (g_array_index (self->early, gint, i));
+  g_array_unref (self->early);
   gst_cuframes_sink_settings_clear (&self->settings);
   G_OBJECT_CLASS (gst_cuframes_sink_parent_class)->finalize (object);
 }
@@ -542,6 +593,21 @@ install_signals (GstCuframesSinkClass * klass)
    */
   signals[SIGNAL_EVICT] = g_signal_new_class_handler ("evict", G_TYPE_FROM_CLASS (klass), G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
       G_CALLBACK (sink_evict), NULL, NULL, NULL, G_TYPE_BOOLEAN, 1, G_TYPE_UINT);
+  /**
+   * GstCuframesSink::add:
+   * @sink: the sink
+   * @socket: (transfer none): a connected unix socket of the type SEQPACKET
+   *
+   * Serves a connection that the application made: a subscriber is to be at its other end, such as a cuframessrc with its property "socket".
+   * In any state and any thread; one that is added to a stopped sink is served when it starts. The sink takes a copy of the descriptor: let
+   * go of the socket, for the subscriber has gone only when both are closed.
+   *
+   * Returns: whether the sink has taken it: not if it is of another kind, or if 16 wait already
+   *
+   * Since: 0.1
+   */
+  signals[SIGNAL_ADD] = g_signal_new_class_handler ("add", G_TYPE_FROM_CLASS (klass), G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
+      G_CALLBACK (sink_add), NULL, NULL, NULL, G_TYPE_BOOLEAN, 1, G_TYPE_SOCKET);
 }
 
 static void
@@ -577,6 +643,7 @@ static void
 gst_cuframes_sink_init (GstCuframesSink * self)
 {
   gst_cuframes_sink_settings_init (&self->settings);
+  self->early = g_array_new (FALSE, FALSE, sizeof (gint));
   /* The last sample would keep a slot for as long as the element plays. */
   gst_base_sink_set_last_sample_enabled (GST_BASE_SINK (self), FALSE);
 }

@@ -214,7 +214,7 @@ parse_access (const GstCuframesSinkSettings * self, CuframesPublisherConfig * co
   return TRUE;
 }
 
-/* Opens the channel. On failure text says why. */
+/* Opens the channel; without a name it is found by nobody, and connections have to be added. On failure text says why. */
 gboolean
 gst_cuframes_sink_settings_open (const GstCuframesSinkSettings * self, const CuframesPublisherCallbacks * callbacks, gpointer user_data,
     CuframesPublisher ** publisher, gchar ** text)
@@ -233,7 +233,8 @@ gst_cuframes_sink_settings_open (const GstCuframesSinkSettings * self, const Cuf
         self->max_subscribers);
     return FALSE;
   }
-  good = gst_cuframes_channel_resolve (self->channel, self->socket_path, &path, text) && parse_access (self, &config, &uids, &gids, text);
+  good = (self->channel == NULL && self->socket_path == NULL) || gst_cuframes_channel_resolve (self->channel, self->socket_path, &path, text);
+  good = good && parse_access (self, &config, &uids, &gids, text);
   if (good) {
     config.socket_path = path;
     r = cuframes_publisher_new (&config, publisher);

@@ -21,7 +21,9 @@ struct _GstCuframesSrc
   gboolean ending;              /* the application sent EOS; under the base class's live_lock */
 
   /* Streaming thread */
-  gchar *path;
+  gchar *path;                  /* of the channel's socket, or what to say instead */
+  gboolean by_socket;           /* over a connection that the application made; there is no other */
+  gint socket_fd;               /* that one until it is used; -1 */
   GstCuframesSubscription *subscription;
   GstCuframesGpu *gpu;          /* once a publisher's frames ask for one */
   GstCuframesTiming timing;

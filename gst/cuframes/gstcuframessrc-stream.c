@@ -21,8 +21,12 @@ fail_connect (GstCuframesSrc * self, gint r)
       break;
     case CUFRAMES_E_REFUSED:
       GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("The publisher of %s says no: %s%s%s", self->path,
-              cuframes_subscriber_get_refusal (self->subscriber), self->gpu == NULL ? "" : "; this element uses ",
+              cuframes_subscriber_get_refusal (self->subscriber), self->gpu != NULL ? "; this element uses " :
+              cuframes_subscriber_was_refused_for_memory (self->subscriber) ? "; set cuda-device-id" : "",
               self->gpu == NULL ? "" : gst_cuframes_gpu_get_name (self->gpu)), (NULL));
+      break;
+    case CUFRAMES_E_CLOSED:
+      GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("The other end of %s has hung up", self->path), (NULL));
       break;
     case CUFRAMES_E_PEER:
       GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("What listens on %s is no publisher, or one of another release", self->path), (NULL));
@@ -39,17 +43,26 @@ fail_connect (GstCuframesSrc * self, gint r)
 static GstFlowReturn
 take_gpu (GstCuframesSrc * self)
 {
-  gchar *text = NULL;
+  gchar *text = NULL, *why;
 
   self->gpu = gst_cuframes_gpu_new (GST_ELEMENT (self), self->settings.cuda_device_id, &self->cuda_context, &text);
   if (self->gpu == NULL) {
-    GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("The frames of %s are in GPU memory. %s", self->path, text), (NULL));
+    why = self->by_socket ? g_strdup ("") : g_strdup_printf ("The frames of %s are in GPU memory. ", self->path);
+    GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("%s%s", why, text), (NULL));
+    g_free (why);
     g_free (text);
     return GST_FLOW_ERROR;
   }
   gst_cuframes_subscription_set_gpu (self->subscription, self->gpu);
   gst_cuframes_gpu_let_import (self->gpu, self->subscriber);
   return GST_FLOW_OK;
+}
+
+/* Over a socket there is no second try: whoever wants frames in GPU memory says so before. */
+static GstFlowReturn
+take_gpu_ahead (GstCuframesSrc * self)
+{
+  return self->by_socket && self->gpu == NULL && self->settings.cuda_device_id >= 0 ? take_gpu (self) : GST_FLOW_OK;
 }
 
 /* What to do when a wait was cancelled. A pause is waited out here. The base class does so too, but if the application plays again before it
@@ -73,18 +86,31 @@ stop_if_flushing (GstCuframesSrc * self)
   return ending || GST_PAD_IS_FLUSHING (pad) ? GST_FLOW_FLUSHING : GST_FLOW_OK;
 }
 
+static gint
+connect_or_adopt (GstCuframesSrc * self)
+{
+  const gint fd = self->socket_fd;
+
+  if (!self->by_socket)
+    return cuframes_subscriber_connect (self->subscriber, self->was_connected ? CUFRAMES_NONE : self->settings.connect_timeout_ns);
+  self->socket_fd = -1;
+  return cuframes_subscriber_adopt (self->subscriber, fd, self->settings.connect_timeout_ns);
+}
+
 static GstFlowReturn
 join (GstCuframesSrc * self)
 {
   gint r;
 
   GST_DEBUG_OBJECT (self, "looking for the publisher of %s", self->path);
-  r = cuframes_subscriber_connect (self->subscriber, self->was_connected ? CUFRAMES_NONE : self->settings.connect_timeout_ns);
+  if (take_gpu_ahead (self) != GST_FLOW_OK)
+    return GST_FLOW_ERROR;
+  r = connect_or_adopt (self);
   if (r == CUFRAMES_E_CANCELLED)
     return stop_if_flushing (self);
   if (r == CUFRAMES_E_TIMEOUT && self->settings.connect_timeout_ns == CUFRAMES_NONE)
     return GST_FLOW_OK;
-  if (r == CUFRAMES_E_REFUSED && self->gpu == NULL && cuframes_subscriber_was_refused_for_memory (self->subscriber))
+  if (r == CUFRAMES_E_REFUSED && self->gpu == NULL && !self->by_socket && cuframes_subscriber_was_refused_for_memory (self->subscriber))
     return take_gpu (self);
   return r == 0 ? GST_FLOW_OK : fail_connect (self, r);
 }
@@ -97,7 +123,7 @@ leave (GstCuframesSrc * self, guint32 bye)
   if (bye == 0 || bye == CUFRAMES_BYE_SHUTDOWN)
     gst_cuframes_subscription_end (self->subscription);
   /* With a GPU already it comes back to be refused, in words. */
-  if (bye == CUFRAMES_BYE_MEMORY)
+  if (bye == CUFRAMES_BYE_MEMORY && !self->by_socket)
     return self->gpu == NULL ? take_gpu (self) : GST_FLOW_OK;
   if (bye == CUFRAMES_BYE_PROTOCOL) {
     GST_ELEMENT_ERROR (self, RESOURCE, READ, ("The publisher of %s and this element do not understand each other: install the same release on "
@@ -106,11 +132,12 @@ leave (GstCuframesSrc * self, guint32 bye)
   }
   if (bye == CUFRAMES_BYE_EVICTED || bye == CUFRAMES_BYE_STALLED)
     GST_ELEMENT_WARNING (self, RESOURCE, READ, ("The publisher of %s took this subscriber off the channel: it was too slow", self->path), (NULL));
-  if (self->settings.reconnect)
+  if (self->settings.reconnect && !self->by_socket)
     return GST_FLOW_OK;
   if (bye == CUFRAMES_BYE_SHUTDOWN)
     return GST_FLOW_EOS;
-  GST_ELEMENT_ERROR (self, RESOURCE, READ, ("The publisher of %s has gone; set reconnect=true to wait for it", self->path), (NULL));
+  GST_ELEMENT_ERROR (self, RESOURCE, READ, ("The publisher of %s has gone; %s", self->path, !self->by_socket ? "set reconnect=true to wait for it" :
+          bye == CUFRAMES_BYE_MEMORY ? "its frames are in GPU memory now: set cuda-device-id" : "make another connection"), (NULL));
   return GST_FLOW_ERROR;
 }
 

@@ -19,6 +19,8 @@
  */
 #include "gstcuframessrc.h"
 
+#include <unistd.h>
+
 #include "gstcuframessrc-private.h"
 #include "gstcuframesuri.h"
 
@@ -36,17 +38,43 @@ GST_ELEMENT_REGISTER_DEFINE (cuframessrc, "cuframessrc", GST_RANK_NONE, GST_TYPE
 
 /* Opening and closing */
 
+static void
+close_socket (GstCuframesSrc * self)
+{
+  if (self->socket_fd >= 0)
+    close (self->socket_fd);
+  self->socket_fd = -1;
+}
+
+static CuframesSubscriber *
+new_subscriber (GstCuframesSrc * self)
+{
+  CuframesSubscriber *subscriber = NULL;
+  GError *error = NULL;
+  GSocket *socket;
+
+  /* Kept on, it would keep the connection open behind our end. */
+  GST_OBJECT_LOCK (self);
+  socket = g_steal_pointer (&self->settings.socket);
+  GST_OBJECT_UNLOCK (self);
+  self->by_socket = socket != NULL;
+  if (!gst_cuframes_src_settings_open (&self->settings, socket, &subscriber, &self->socket_fd, &self->path, &error)) {
+    gst_element_message_full (GST_ELEMENT (self), GST_MESSAGE_ERROR, error->domain, error->code, g_strdup (error->message), NULL, __FILE__,
+        GST_FUNCTION, __LINE__);
+    g_error_free (error);
+    close_socket (self);
+  }
+  g_clear_object (&socket);
+  return subscriber;
+}
+
 static gboolean
 open_subscriber (GstCuframesSrc * self)
 {
-  CuframesSubscriber *subscriber = NULL;
-  gchar *text = NULL;
+  CuframesSubscriber *subscriber = new_subscriber (self);
 
-  if (!gst_cuframes_src_settings_open (&self->settings, &subscriber, &self->path, &text)) {
-    GST_ELEMENT_ERROR (self, RESOURCE, OPEN_READ, ("%s", text), (NULL));
-    g_free (text);
+  if (subscriber == NULL)
     return FALSE;
-  }
   gst_cuframes_timing_clear (&self->timing);
   self->subscription = gst_cuframes_subscription_new (GST_ELEMENT (self), self->settings.io_mode);
   self->was_connected = FALSE;
@@ -73,6 +101,7 @@ close_subscriber (GstCuframesSrc * self)
   gst_clear_object (&self->cuda_context);
   gst_cuframes_timing_clear (&self->timing);
   g_clear_pointer (&self->path, g_free);
+  close_socket (self);
 }
 
 /* The base class would add a message of its own to ours if this were its start(). */
@@ -284,6 +313,7 @@ gst_cuframes_src_init (GstCuframesSrc * self)
   GstBaseSrc *src = GST_BASE_SRC (self);
 
   gst_cuframes_src_settings_init (&self->settings);
+  self->socket_fd = -1;
   gst_base_src_set_live (src, TRUE);
   gst_base_src_set_format (src, GST_FORMAT_TIME);
   gst_base_src_set_do_timestamp (src, FALSE);

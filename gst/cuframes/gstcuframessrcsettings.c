@@ -15,6 +15,7 @@ enum
   PROP_0,
   PROP_CHANNEL,
   PROP_SOCKET_PATH,
+  PROP_SOCKET,
   PROP_DELIVERY,
   PROP_START,
   PROP_IO_MODE,
@@ -46,6 +47,7 @@ gst_cuframes_src_settings_clear (GstCuframesSrcSettings * self)
 {
   g_clear_pointer (&self->channel, g_free);
   g_clear_pointer (&self->socket_path, g_free);
+  g_clear_object (&self->socket);
 }
 
 /* FALSE if it is none of these. */
@@ -60,6 +62,10 @@ gst_cuframes_src_settings_set (GstCuframesSrcSettings * self, guint id, const GV
     case PROP_SOCKET_PATH:
       g_free (self->socket_path);
       self->socket_path = g_value_dup_string (value);
+      break;
+    case PROP_SOCKET:
+      g_clear_object (&self->socket);
+      self->socket = g_value_dup_object (value);
       break;
     case PROP_DELIVERY:
       self->delivery = g_value_get_enum (value);
@@ -105,6 +111,9 @@ gst_cuframes_src_settings_get (const GstCuframesSrcSettings * self, guint id, GV
     case PROP_SOCKET_PATH:
       g_value_set_string (value, self->socket_path);
       break;
+    case PROP_SOCKET:
+      g_value_set_object (value, self->socket);
+      break;
     case PROP_DELIVERY:
       g_value_set_enum (value, self->delivery);
       break;
@@ -148,6 +157,8 @@ gst_cuframes_src_settings_install (GObjectClass * object_class)
   properties[PROP_CHANNEL] = g_param_spec_string ("channel", "Channel", "Name of the channel to receive", NULL, set_before);
   properties[PROP_SOCKET_PATH] = g_param_spec_string ("socket-path", "Socket path",
       "Path of the channel's socket, or @name for an abstract one, instead of a channel in the channels' directory", NULL, set_before);
+  properties[PROP_SOCKET] = g_param_spec_object ("socket", "Socket", "A connection to a publisher that the application made, a unix socket of the type "
+      "SEQPACKET, instead of a channel. Used for one start, then it is let go of", G_TYPE_SOCKET, set_before);
   properties[PROP_DELIVERY] = g_param_spec_enum ("delivery", "Delivery", "Which frame comes next", GST_TYPE_CUFRAMES_DELIVERY,
       DEFAULT_DELIVERY, set_before);
   properties[PROP_START] = g_param_spec_enum ("start", "Start", "Which frame comes first", GST_TYPE_CUFRAMES_START, DEFAULT_START, set_before);
@@ -169,23 +180,36 @@ gst_cuframes_src_settings_install (GObjectClass * object_class)
   return N_PROPERTIES;
 }
 
-/* A subscriber that is not connected yet, and the path that it will look at. On failure text says why. */
+/* socket: NULL to look for the channel. A subscriber that is not connected yet, a descriptor of its own for the socket, and what to call the other end.
+ * A wrong setting is told from what cannot be had now by the error's code. */
 gboolean
-gst_cuframes_src_settings_open (const GstCuframesSrcSettings * self, CuframesSubscriber ** subscriber, gchar ** path, gchar ** text)
+gst_cuframes_src_settings_open (const GstCuframesSrcSettings * self, GSocket * socket, CuframesSubscriber ** subscriber, gint * socket_fd, gchar ** path,
+    GError ** error)
 {
   CuframesSubscriberConfig config = {
     .delivery = self->delivery,.start = self->start,.max_leases = self->max_leases,.spin_ns = self->spin_us * G_GUINT64_CONSTANT (1000),
     .lossless = self->delivery == CUFRAMES_DELIVERY_FIFO,
   };
+  gchar *text = NULL;
   gint r;
 
-  if (!gst_cuframes_channel_resolve (self->channel, self->socket_path, path, text))
+  if (socket != NULL)
+    *socket_fd = gst_cuframes_channel_copy_socket (socket, &text);
+  else
+    gst_cuframes_channel_resolve (self->channel, self->socket_path, path, &text);
+  if (text != NULL) {
+    g_set_error_literal (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS, text);
+    g_free (text);
     return FALSE;
+  }
   config.socket_path = *path;
   r = cuframes_subscriber_new (&config, subscriber);
-  if (r == 0)
-    return TRUE;
-  *text = g_strdup_printf ("Cannot subscribe: %s", g_strerror (-r));
-  g_clear_pointer (path, g_free);
-  return FALSE;
+  if (r != 0) {
+    g_set_error (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_OPEN_READ, "Cannot subscribe: %s", g_strerror (-r));
+    g_clear_pointer (path, g_free);
+    return FALSE;
+  }
+  if (socket != NULL)
+    *path = g_strdup ("the given socket");
+  return TRUE;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <gio/gio.h>
 #include <gst/gst.h>
 
 #include "cuframes.h"
@@ -13,6 +14,7 @@ typedef struct
 {
   gchar *channel;
   gchar *socket_path;
+  GSocket *socket;
   CuframesDelivery delivery;
   CuframesStart start;
   GstCuframesIOMode io_mode;
@@ -39,8 +41,10 @@ gboolean gst_cuframes_src_settings_get     (const GstCuframesSrcSettings * self,
                                              GValue * value);
 
 gboolean gst_cuframes_src_settings_open     (const GstCuframesSrcSettings * self,
+                                             GSocket * socket,
                                              CuframesSubscriber ** subscriber,
+                                             gint * socket_fd,
                                              gchar ** path,
-                                             gchar ** text);
+                                             GError ** error);
 
 G_END_DECLS

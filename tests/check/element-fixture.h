@@ -101,6 +101,7 @@ typedef struct
 } Feeder;
 
 gboolean feeder_open (Feeder * feeder, const char *properties); /* playing; channel "test" unless named */
+void feeder_prepare (Feeder * feeder, const char *properties);  /* the same in state NULL */
 void feeder_close (Feeder * feeder);
 gboolean feeder_event (Feeder * feeder, GstEvent * event);
 gboolean feeder_send_caps (Feeder * feeder, const char *caps);  /* with what has to come before, and the segment after the first */

@@ -30,8 +30,8 @@ on_upstream_event (GstPad * pad, GstObject * parent, GstEvent * event)
   return TRUE;
 }
 
-gboolean
-feeder_open (Feeder * feeder, const char *properties)
+void
+feeder_prepare (Feeder * feeder, const char *properties)
 {
   GstPad *sink;
   gchar *all = g_strdup_printf ("sync=false %s", properties);
@@ -48,6 +48,12 @@ feeder_open (Feeder * feeder, const char *properties)
   gst_pad_link_full (feeder->pad, sink, GST_PAD_LINK_CHECK_NOTHING);
   gst_object_unref (sink);
   g_free (all);
+}
+
+gboolean
+feeder_open (Feeder * feeder, const char *properties)
+{
+  feeder_prepare (feeder, properties);
   return pipeline_play (feeder->pipeline);
 }
 
