@@ -1,97 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests of libcuframes share: tests that are named by sentences, a channel directory of its own for each, descriptors and
- * mappings counted before and after, other processes that are this program in another role, and frames that are known by their number. */
+/* What the tests of libcuframes share besides the fixture: publishers and subscribers whose frames are known by their number, and clients that
+ * speak the protocol by hand. */
 #ifndef CORE_FIXTURE_H
 #define CORE_FIXTURE_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/types.h>
 
 #include "cuframes.h"
+#include "fixture.h"
 
 #define FIXTURE_SKIPPED 77
-/* Longer than anything takes that works; shorter than what anybody likes to wait for. */
-#define FIXTURE_BOUND_NS UINT64_C (10000000000)
 #define FIXTURE_SLOT_BYTES 4096u
 
-typedef struct
-{
-  const char *sentence;
-  void (*run) (void);
-} FixtureTest;
-
-typedef struct
-{
-  const char *name;
-  int (*play) (int argc, char **argv);
-} FixtureRole;
-
-/* With "--role NAME ..." plays the role; with "--only TEXT" runs the tests whose sentence has it. Roles of core-roles.c are known always. */
-int fixture_main (int argc, char **argv, const FixtureTest * tests, size_t test_count, const FixtureRole * roles, size_t role_count);
-extern const FixtureRole core_roles[];
+extern const FixturePart core_part;
+extern const FixtureRole core_roles[];  /* of core-roles.c */
 extern const size_t core_role_count;
 
 #define FIXTURE_MAIN(tests, roles, role_count) \
-  int main (int argc, char **argv) { return fixture_main (argc, argv, tests, sizeof tests / sizeof tests[0], roles, role_count); }
+  int main (int argc, char **argv) { return fixture_main (argc, argv, &core_part, tests, sizeof tests / sizeof tests[0], roles, role_count); }
 
-void fixture_fail (const char *file, int line, const char *function, const char *what) __attribute__ ((noinline));
-void fixture_skip (const char *why);
-bool fixture_is_slow (void);    /* under valgrind or a sanitizer: figures of time mean nothing */
-
-/* Goes on after a failure, or leaves the test. */
-#define CHECK(condition) \
-  do { if (!(condition)) fixture_fail (__FILE__, __LINE__, __func__, #condition); } while (0)
-#define REQUIRE(condition) \
-  do { if (!(condition)) { fixture_fail (__FILE__, __LINE__, __func__, #condition); return; } } while (0)
-#define CHECK_EQUAL(a, b) \
-  do { \
-    const long long a_ = (long long) (a), b_ = (long long) (b); \
-    char text_[256]; \
-    snprintf (text_, sizeof text_, "%s is %lld, not %lld", #a, a_, b_); \
-    if (a_ != b_) fixture_fail (__FILE__, __LINE__, __func__, text_); \
-  } while (0)
-
-/* The test's own channel directory, and a path in it that lives as long as the test. */
-const char *fixture_directory (void);
-const char *fixture_path (const char *name);
 const char *fixture_socket (const char *channel);
-
-unsigned fixture_count_fds (void);
-unsigned fixture_count_threads (void);
-unsigned fixture_count_mappings (const char *of);       /* whose name has this; NULL for all */
-uint64_t fixture_resident_bytes (void);
-
-/* Looks again and again until it is so, or the time is over. */
-#define WAIT_UNTIL(expression) \
-  ({ const uint64_t end_ = fixture_now_ns () + FIXTURE_BOUND_NS; \
-     while (!(expression) && fixture_now_ns () < end_) fixture_yield (); \
-     (expression); })
-uint64_t fixture_now_ns (void);
-void fixture_yield (void);
-
-/* Another process: this program in a role. Talks by lines over its standard input and output. */
-typedef struct
-{
-  pid_t pid;
-  int in, out;
-  char buffer[4096];
-  size_t used;
-} Child;
-
-void child_start (Child * child, const char *environment, const char *role, ...) __attribute__ ((sentinel));
-bool child_read (Child * child, char *line, size_t line_bytes);
-void child_say (Child * child, const char *format, ...) __attribute__ ((format (printf, 2, 3)));
-bool child_has_answered (const Child * child);
-/* The number in the next line; -1000 if none came. */
-long child_answer (Child * child);
-/* Says it and takes the answer. */
-long child_ask (Child * child, const char *format, ...) __attribute__ ((format (printf, 2, 3)));
-int child_wait (Child * child); /* the wait status, or -1 if it did not end; then it is killed */
-int child_end (Child * child);  /* closes its input, waits */
-void child_kill (Child * child);
 
 /* A publisher whose frames carry their number in every word. */
 typedef struct

@@ -28,7 +28,7 @@ static const gchar *report;     /* where processes say what they left behind */
 static void
 report_here (void)
 {
-  report = test_path ("report");
+  report = fixture_path ("report");
 }
 
 /* As many processes as that have ended and said what they left: nothing. */
@@ -47,7 +47,7 @@ expect_nothing_left (guint processes)
     const gchar *counts = strchr (*line, ' ');
     count++;
     if (strpbrk (counts, "123456789") != NULL)
-      element_fail (__FILE__, __LINE__, __func__, *line);
+      fixture_fail (__FILE__, __LINE__, __func__, *line);
   }
   CHECK_EQUAL (count, processes);
   g_strfreev (lines);
@@ -76,14 +76,14 @@ expect_text (Child * child, const char *start, ...)
 
   while (!g_str_has_prefix (line, start))
     if (!child_read (child, line, sizeof line)) {
-      element_fail (__FILE__, __LINE__, __func__, start);
+      fixture_fail (__FILE__, __LINE__, __func__, start);
       return;
     }
   printf ("  says: %s\n", line);
   va_start (list, start);
   while ((part = va_arg (list, const char *)) != NULL)
     if (strstr (line, part) == NULL)
-      element_fail (__FILE__, __LINE__, __func__, part);
+      fixture_fail (__FILE__, __LINE__, __func__, part);
   va_end (list);
 }
 
@@ -168,7 +168,7 @@ static void
 test_reader_on_another_stream (void)
 {
   if (!cuda_has_streams ()) {
-    element_skip ("memory carries no stream before GStreamer 1.24");
+    fixture_skip ("memory carries no stream before GStreamer 1.24");
     return;
   }
   pass_frames ("gpu-sync=host", "queued", "apart", 0);
@@ -202,7 +202,7 @@ static void
 test_reader_that_gives_back_early (void)
 {
   if (!cuda_has_streams ()) {
-    element_skip ("memory carries no stream before GStreamer 1.24");
+    fixture_skip ("memory carries no stream before GStreamer 1.24");
     return;
   }
   read_behind ("gpu-sync=host");
@@ -296,7 +296,7 @@ test_ends_by_fence (void)
 static void
 test_no_driver (void)
 {
-  gchar *none = g_strdup_printf ("LD_LIBRARY_PATH GST_REGISTRY=%s", test_path ("registry"));
+  gchar *none = g_strdup_printf ("LD_LIBRARY_PATH GST_REGISTRY=%s", fixture_path ("registry"));
   Child writer, reader;
 
   START (&writer, none, "writer", "", "queued");
@@ -436,7 +436,7 @@ test_memory_changes (void)
   expect_nothing_left (2);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"frames in slots cross without a copy, complete when they are announced", test_slots_by_host},
   {"frames in slots cross without a copy, complete by a fence", test_slots_by_fence},
   {"what the CPU wrote into slots of the GPU arrives", test_slots_of_the_cpu},

@@ -489,7 +489,7 @@ play_numbered (int argc, char **argv)
   return 0;
 }
 
-const ElementRole cuda_roles[] = {
+const FixtureRole cuda_roles[] = {
   {"writer", play_writer},
   {"reader", play_reader},
   {"numbered", play_numbered},

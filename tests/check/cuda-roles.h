@@ -5,7 +5,7 @@
 
 #include "element-fixture.h"
 
-extern const ElementRole cuda_roles[];
+extern const FixtureRole cuda_roles[];
 extern const size_t cuda_role_count;
 
 /* A process that is started with this variable sets those in it ("NAME=VALUE" or, to have none, "NAME", with blanks between) and starts

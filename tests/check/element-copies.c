@@ -87,7 +87,7 @@ check_producer (const char *producer, guint frames, guint least_copies, guint mo
   CHECK_EQUAL (digests.digests->len, frames);
   if (copies < least_copies || copies > most_copies) {
     gchar *what = g_strdup_printf ("%" G_GINT64_FORMAT " copies lie between %u and %u: %s", copies, least_copies, most_copies, producer);
-    element_fail (__FILE__, __LINE__, __func__, what);
+    fixture_fail (__FILE__, __LINE__, __func__, what);
     g_free (what);
   }
   for (guint i = 0; i < MIN (frames, digests.digests->len); i++) {
@@ -228,9 +228,9 @@ check_writer (const char *writer, gboolean by_probe)
     CHECK_EQUAL (item_number (item), i);
     item_free (item);
     if (i == 10)
-      first_mappings = count_mappings ();
+      first_mappings = fixture_count_mappings ("memfd:cuframes");
   }
-  CHECK_EQUAL (count_mappings (), first_mappings);
+  CHECK_EQUAL (fixture_count_mappings ("memfd:cuframes"), first_mappings);
   CHECK (pipeline_is_well (pipeline));
   pipeline_stop (pipeline);
   catcher_close (&catcher);
@@ -320,7 +320,7 @@ test_reader_upstream (void)
   feeder_close (&feeder);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"videotestsrc writes into the ring in every kind of format and at odd sizes", test_testsrc},
   {"converters and scalers write into the ring", test_converters},
   {"queues and filters in between cost no copy", test_between},

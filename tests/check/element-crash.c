@@ -83,7 +83,7 @@ test_publisher_killed (void)
     CHECK_EQUAL (stat_of (catcher.element, "connections"), round + 1);
   }
   printf ("     resumed %.1f ms after the first frame at worst\n", worst / 1e6);
-  CHECK (element_is_slow () || worst < 100 * GST_MSECOND);
+  CHECK (fixture_is_slow () || worst < 100 * GST_MSECOND);
   CHECK_EQUAL (child_end (&child), 0);
   /* Whatever became of their publishers. */
   CHECK_EQUAL (item_number (held[0]), 1);
@@ -161,12 +161,12 @@ test_subscribers_killed (void)
     CHECK (WAIT_UNTIL (stat_of (feeder.element, "num-subscribers") == 0));
     CHECK_EQUAL (stat_of (feeder.element, "slots-leased"), 0);
     if (i == 2) {
-      fds = count_fds ();
-      mappings = count_mappings ();
+      fds = fixture_count_fds ();
+      mappings = fixture_count_mappings ("memfd:cuframes");
     }
   }
-  CHECK (WAIT_UNTIL (count_fds () <= fds));
-  CHECK (WAIT_UNTIL (count_mappings () <= mappings));
+  CHECK (WAIT_UNTIL (fixture_count_fds () <= fds));
+  CHECK (WAIT_UNTIL (fixture_count_mappings ("memfd:cuframes") <= mappings));
   CHECK (pipeline_is_well (feeder.pipeline));
   feeder_close (&feeder);
 }
@@ -213,8 +213,8 @@ test_gst_launch (void)
   Child child;
   int status;
 
-  if (element_is_slow ()) {
-    element_skip ("gst-launch-1.0 has no sanitizer");
+  if (fixture_is_slow ()) {
+    fixture_skip ("gst-launch-1.0 has no sanitizer");
     return;
   }
   child_start (&child, NULL, "execute", "gst-launch-1.0", "-e", "-q", "videotestsrc", "is-live=true", "!", SMALL, "!", "cuframessink",
@@ -226,7 +226,7 @@ test_gst_launch (void)
   CHECK (WAIT_UNTIL (catcher.ended));
   status = child_end (&child);
   CHECK (WIFEXITED (status) && WEXITSTATUS (status) == 0);
-  CHECK (access (test_path ("test.sock"), F_OK) != 0);
+  CHECK (access (fixture_path ("test.sock"), F_OK) != 0);
   catcher_close (&catcher);
 }
 
@@ -237,8 +237,8 @@ test_gst_launch_waiting (void)
   Child child;
   int status;
 
-  if (element_is_slow ()) {
-    element_skip ("gst-launch-1.0 has no sanitizer");
+  if (fixture_is_slow ()) {
+    fixture_skip ("gst-launch-1.0 has no sanitizer");
     return;
   }
   child_start (&child, NULL, "execute", "gst-launch-1.0", "-e", "cuframessrc", "channel=nobody", "!", "fakesink", NULL);
@@ -286,7 +286,7 @@ test_leaks (void)
 
   setenv ("GST_TRACERS", "leaks", 1);
   setenv ("GST_DEBUG", "GST_TRACER:7", 1);
-  setenv ("GST_DEBUG_FILE", test_path ("leaks.log"), 1);
+  setenv ("GST_DEBUG_FILE", fixture_path ("leaks.log"), 1);
   child_start (&child, NULL, "leaks", NULL);
   for (guint i = 0; i < 3; i++)
     CHECK (child_expect (&child, "1 1"));
@@ -294,17 +294,17 @@ test_leaks (void)
   unsetenv ("GST_TRACERS");
   unsetenv ("GST_DEBUG");
   unsetenv ("GST_DEBUG_FILE");
-  REQUIRE (g_file_get_contents (test_path ("leaks.log"), &log, NULL, NULL));
+  REQUIRE (g_file_get_contents (fixture_path ("leaks.log"), &log, NULL, NULL));
   /* The format of such lines is there in any case. */
   for (char *line = log; (line = strstr (line, "object-alive, type-name=(string)")) != NULL; line++)
     if (strchr ("%", line[strlen ("object-alive, type-name=(string)")]) == NULL) {
       line[strcspn (line, "\n")] = 0;
-      element_fail (__FILE__, __LINE__, __func__, line);
+      fixture_fail (__FILE__, __LINE__, __func__, line);
     }
   g_free (log);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"a killed publisher that comes back with other caps is found again, and old frames stay as they are", test_publisher_killed},
   {"a publisher that is restarted at once is found every time", test_many_restarts},
   {"with reconnect=false the publisher's death is an error and its end an end of stream", test_no_reconnect},
@@ -315,7 +315,7 @@ static const ElementTest tests[] = {
   {"the leaks tracer finds nothing", test_leaks},
 };
 
-static const ElementRole roles[] = {
+static const FixtureRole roles[] = {
   {"execute", play_execute},
   {"leaks", play_leaks},
 };

@@ -32,8 +32,8 @@ test_copy_mode (void)
   guint fds, mappings;
 
   REQUIRE (meet (&feeder, "", &catcher, "io-mode=copy"));
-  fds = count_fds ();
-  mappings = count_mappings ();
+  fds = fixture_count_fds ();
+  mappings = fixture_count_mappings ("memfd:cuframes");
   for (guint i = 2; i <= 300; i++) {
     CHECK (feeder_push (&feeder, i, 1) == GST_FLOW_OK);
     CHECK (WAIT_UNTIL (stat_of (catcher.element, "delivered") == i));
@@ -43,8 +43,8 @@ test_copy_mode (void)
   CHECK_EQUAL (stat_of (feeder.element, "subscriber/copied"), 300);
   CHECK_EQUAL (stat_of (feeder.element, "slots-leased"), 0);
   /* All are still held, as plain memory. */
-  CHECK_EQUAL (count_fds (), fds);
-  CHECK_EQUAL (count_mappings (), mappings);
+  CHECK_EQUAL (fixture_count_fds (), fds);
+  CHECK_EQUAL (fixture_count_mappings ("memfd:cuframes"), mappings);
   for (guint i = 2; i <= 300; i++)
     CHECK_EQUAL (catcher_take_number (&catcher), i);
   part (&feeder, &catcher);
@@ -230,9 +230,9 @@ test_spin (void)
   }
   CHECK (stat_of (catcher.element, "wakeups") - wakeups < 10);
   /* It can be stopped at once all the same. */
-  const guint64 start = now_ns ();
+  const guint64 start = fixture_now_ns ();
   gst_element_set_state (catcher.pipeline, GST_STATE_READY);
-  CHECK (now_ns () - start < GST_SECOND + GST_SECOND / 2);
+  CHECK (fixture_now_ns () - start < GST_SECOND + GST_SECOND / 2);
   part (&feeder, &catcher);
 }
 
@@ -312,10 +312,10 @@ test_wait_times_out (void)
   REQUIRE (meet (&feeder, "slots=4 overflow=wait overflow-timeout=50000000", &catcher, "start=oldest"));
   catcher_block (&catcher, TRUE);
   CHECK (feeder_push (&feeder, 2, 3) == GST_FLOW_OK);
-  start = now_ns ();
+  start = fixture_now_ns ();
   CHECK (feeder_push (&feeder, 5, 6) == GST_FLOW_OK);
-  CHECK (now_ns () - start >= 100 * GST_MSECOND);
-  CHECK (now_ns () - start < 5 * GST_SECOND);
+  CHECK (fixture_now_ns () - start >= 100 * GST_MSECOND);
+  CHECK (fixture_now_ns () - start < 5 * GST_SECOND);
   catcher_block (&catcher, FALSE);
   part (&feeder, &catcher);
 }
@@ -459,10 +459,10 @@ test_stats_fields (void)
   CHECK (WAIT_UNTIL (catcher.frames == 2));
   for (guint i = 0; i < G_N_ELEMENTS (sink_fields); i++)
     if (stat_of (feeder.element, sink_fields[i]) < 0)
-      element_fail (__FILE__, __LINE__, __func__, sink_fields[i]);
+      fixture_fail (__FILE__, __LINE__, __func__, sink_fields[i]);
   for (guint i = 0; i < G_N_ELEMENTS (src_fields); i++)
     if (stat_of (catcher.element, src_fields[i]) < 0)
-      element_fail (__FILE__, __LINE__, __func__, src_fields[i]);
+      fixture_fail (__FILE__, __LINE__, __func__, src_fields[i]);
   CHECK_EQUAL (stat_of (feeder.element, "bytes"), 2 * GST_VIDEO_INFO_SIZE (&feeder.info));
   CHECK_EQUAL (stat_of (feeder.element, "subscriber/leases-held"), 1);
   CHECK_EQUAL (stat_of (catcher.element, "leases-held"), 1);
@@ -472,7 +472,7 @@ test_stats_fields (void)
   part (&feeder, &catcher);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"io-mode=copy holds nothing of the ring, whatever is queued downstream", test_copy_mode},
   {"io-mode=auto copies when its leases are used up, and goes back", test_auto_mode},
   {"io-mode=zero-copy waits when its leases are used up", test_zero_copy_mode},

@@ -78,16 +78,16 @@ device_has_caps (GstDevice * device, const gchar * text)
 static GstDevice *
 await (Finder * finder, GstMessageType type)
 {
-  const guint64 start = now_ns ();
-  GstMessage *message = gst_bus_timed_pop (finder->bus, BOUND_NS);
+  const guint64 start = fixture_now_ns ();
+  GstMessage *message = gst_bus_timed_pop (finder->bus, FIXTURE_BOUND_NS);
   GstDevice *device = NULL;
 
   if (message == NULL || GST_MESSAGE_TYPE (message) != type) {
-    element_fail (__FILE__, __LINE__, __func__, message == NULL ? "no message" : GST_MESSAGE_TYPE_NAME (message));
+    fixture_fail (__FILE__, __LINE__, __func__, message == NULL ? "no message" : GST_MESSAGE_TYPE_NAME (message));
     g_clear_pointer (&message, gst_message_unref);
     return NULL;
   }
-  CHECK (element_is_slow () || now_ns () - start < AT_MOST_NS);
+  CHECK (fixture_is_slow () || fixture_now_ns () - start < AT_MOST_NS);
   switch (type) {
     case GST_MESSAGE_DEVICE_ADDED:
       gst_message_parse_device_added (message, &device);
@@ -141,7 +141,7 @@ check_properties (GstDevice * device, guint pid)
 
   CHECK (g_str_equal (class, "Video/Source"));
   CHECK (g_strcmp0 (gst_structure_get_string (properties, "channel"), "test") == 0);
-  CHECK (g_strcmp0 (gst_structure_get_string (properties, "socket-path"), test_path ("test.sock")) == 0);
+  CHECK (g_strcmp0 (gst_structure_get_string (properties, "socket-path"), fixture_path ("test.sock")) == 0);
   CHECK (g_strcmp0 (gst_structure_get_string (properties, "memory"), "host") == 0);
   CHECK (gst_structure_get_uint (properties, "pid", &said) && said == pid);
   gst_structure_free (properties);
@@ -199,7 +199,7 @@ test_stale_socket (void)
 
   REQUIRE (publish (&child, "", SMALL));
   child_kill (&child);
-  REQUIRE (g_file_test (test_path ("test.sock"), G_FILE_TEST_EXISTS));
+  REQUIRE (g_file_test (fixture_path ("test.sock"), G_FILE_TEST_EXISTS));
   REQUIRE (finder_open (&finder));
   CHECK (!has_device (&finder, "test"));
   REQUIRE (publish (&child, "", SMALL));
@@ -239,7 +239,7 @@ test_format_comes_later (void)
 static void
 test_directory_comes_later (void)
 {
-  gchar *directory = g_build_filename (test_directory (), "deep", "er", NULL);
+  gchar *directory = g_build_filename (fixture_directory (), "deep", "er", NULL);
   GstDevice *device;
   Finder finder;
   Child child;
@@ -268,9 +268,9 @@ test_stopped_publisher (void)
   REQUIRE (publish (&child, "", SMALL));
   kill (child.pid, SIGSTOP);
   CHECK_EQUAL (waitpid (child.pid, NULL, WUNTRACED), child.pid);
-  start = now_ns ();
+  start = fixture_now_ns ();
   REQUIRE (finder_open (&finder));
-  CHECK (element_is_slow () || now_ns () - start < AT_MOST_NS);
+  CHECK (fixture_is_slow () || fixture_now_ns () - start < AT_MOST_NS);
   CHECK (has_device (&finder, "test"));
   gst_clear_object (&(GstDevice *) {await (&finder, GST_MESSAGE_DEVICE_ADDED)});
   kill (child.pid, SIGCONT);
@@ -467,7 +467,7 @@ test_bad_uris (void)
   gst_object_unref (element);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"a channel that is there is listed with its caps", test_is_listed},
   {"channels come and go within a second, killed ones too", test_comes_and_goes},
   {"what a dead publisher left is no device until the next one comes", test_stale_socket},
@@ -498,5 +498,5 @@ main (int argc, char **argv)
   gst_init (NULL, NULL);
   if (argc < 3 || strcmp (argv[1], "--role") != 0)
     warm_up_providers ();
-  return element_main (argc, argv, tests, G_N_ELEMENTS (tests), NULL, 0);
+  return fixture_main (argc, argv, &element_part, tests, G_N_ELEMENTS (tests), NULL, 0);
 }

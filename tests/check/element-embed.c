@@ -191,11 +191,14 @@ test_old_pool (void)
   feeder_close (&feeder);
 }
 
+/* A flush makes the sink lose its state and get it back with the next frame, by a thread of the pipeline's. Another flush before that thread is
+ * done can leave the pipeline in PAUSED, whatever its sink is. */
 static void
 flush (Feeder * feeder)
 {
   GstSegment segment;
 
+  CHECK (gst_element_get_state (feeder->pipeline, NULL, NULL, FIXTURE_BOUND_NS) == GST_STATE_CHANGE_SUCCESS);
   CHECK (feeder_event (feeder, gst_event_new_flush_start ()));
   CHECK (feeder_event (feeder, gst_event_new_flush_stop (TRUE)));
   gst_segment_init (&segment, GST_FORMAT_TIME);
@@ -313,13 +316,13 @@ test_many_pipelines (void)
     catcher_close (&catcher);
     CHECK (WAIT_UNTIL (stat_of (feeder.element, "num-subscribers") == 0));
     if (i == 10)
-      fds = count_fds ();
+      fds = fixture_count_fds ();
   }
-  CHECK (WAIT_UNTIL (count_fds () <= fds));
+  CHECK (WAIT_UNTIL (fixture_count_fds () <= fds));
   feeder_close (&feeder);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"a pool can be stopped while its buffers are out, and they outlive everything", test_pool_stopped_with_buffers_out},
   {"buffers that are dropped unpublished give their slot back", test_unpublished_give_back},
   {"a pool that is asked for more buffers than there are slots has them", test_more_buffers_than_slots},

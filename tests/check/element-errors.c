@@ -77,8 +77,8 @@ test_long_paths (void)
   check_no_start (description, "longer than", NULL, NULL);
   g_free (description);
   /* So long that only what lies beside the socket does not fit. */
-  name[100 - strlen (test_directory ())] = 0;
-  description = g_strdup_printf ("cuframessink name=cuframes socket-path=%s/%s", test_directory (), name);
+  name[100 - strlen (fixture_directory ())] = 0;
+  description = g_strdup_printf ("cuframessink name=cuframes socket-path=%s/%s", fixture_directory (), name);
   GstElement *pipeline = pipeline_new ("%s", description);
   if (!pipeline_play (pipeline))
     pipeline_stop_at_error (pipeline, "ong");
@@ -89,29 +89,29 @@ test_long_paths (void)
 static void
 test_directories (void)
 {
-  gchar *description = g_strdup_printf ("cuframessink name=cuframes socket-path=%s/no/such/x.sock", test_directory ());
+  gchar *description = g_strdup_printf ("cuframessink name=cuframes socket-path=%s/no/such/x.sock", fixture_directory ());
 
-  check_no_start (description, "does not exist", "socket-path", test_path ("x.sock"));
+  check_no_start (description, "does not exist", "socket-path", fixture_path ("x.sock"));
   g_free (description);
   setenv ("CUFRAMES_DIR", "/proc/self", 1);
   check_no_start ("cuframessink name=cuframes channel=x", "/proc/self", NULL, NULL);
-  setenv ("CUFRAMES_DIR", test_directory (), 1);
+  setenv ("CUFRAMES_DIR", fixture_directory (), 1);
 }
 
 static void
 test_in_the_way (void)
 {
-  FILE *file = fopen (test_path ("x.sock"), "we");
+  FILE *file = fopen (fixture_path ("x.sock"), "we");
 
   fputs ("precious", file);
   fclose (file);
   check_no_start ("cuframessink name=cuframes channel=x", "in the way", "channel", "y");
-  CHECK (access (test_path ("x.sock"), F_OK) == 0);
-  mkdir (test_path ("z.sock"), 0700);
+  CHECK (access (fixture_path ("x.sock"), F_OK) == 0);
+  mkdir (fixture_path ("z.sock"), 0700);
   check_no_start ("cuframessink name=cuframes channel=z", "in the way", "channel", "y");
-  CHECK (symlink (test_path ("target"), test_path ("l.sock")) == 0);
+  CHECK (symlink (fixture_path ("target"), fixture_path ("l.sock")) == 0);
   check_no_start ("cuframessink name=cuframes channel=l", "in the way", "channel", "y");
-  CHECK (access (test_path ("target"), F_OK) != 0);
+  CHECK (access (fixture_path ("target"), F_OK) != 0);
 }
 
 static void
@@ -146,11 +146,11 @@ static void
 test_connect_timeout (void)
 {
   Catcher catcher;
-  const guint64 start = now_ns ();
+  const guint64 start = fixture_now_ns ();
 
   REQUIRE (catcher_open (&catcher, "channel=nobody connect-timeout=100000000"));
   pipeline_stop_at_error (catcher.pipeline, "Nobody publishes");
-  CHECK (now_ns () - start >= 100 * GST_MSECOND && now_ns () - start < 5 * GST_SECOND);
+  CHECK (fixture_now_ns () - start >= 100 * GST_MSECOND && fixture_now_ns () - start < 5 * GST_SECOND);
   catcher_close (&catcher);
 }
 
@@ -197,10 +197,10 @@ test_socket_mode (void)
     mode_t mask = umask (0077);
     REQUIRE (feeder_open (&feeder, properties));
     umask (mask);
-    CHECK (stat (test_path ("test.sock"), &status) == 0);
+    CHECK (stat (fixture_path ("test.sock"), &status) == 0);
     CHECK_EQUAL (status.st_mode & 0777, modes[i]);
     feeder_close (&feeder);
-    CHECK (stat (test_path ("test.sock"), &status) != 0);
+    CHECK (stat (fixture_path ("test.sock"), &status) != 0);
     g_free (properties);
   }
 }
@@ -220,7 +220,7 @@ play_catcher_as (int argc, char **argv)
   if (!catcher_open (&catcher, argv[1]))
     printf ("failed\n");
   while (catcher.frames == 0 && (text = pipeline_take_error (catcher.pipeline)) == NULL)
-    element_yield ();
+    fixture_yield ();
   if (catcher.frames > 0)
     printf ("frame\n");
   else {
@@ -256,11 +256,11 @@ test_access (void)
   Child child;
 
   if (geteuid () != 0) {
-    element_skip ("needs root to be another user");
+    fixture_skip ("needs root to be another user");
     return;
   }
   snprintf (uid, sizeof uid, "%d", NOBODY);
-  chmod (test_directory (), 0755);
+  chmod (fixture_directory (), 0755);
   /* The socket's mode keeps him out. */
   REQUIRE (feeder_open (&feeder, ""));
   REQUIRE (feeder_begin (&feeder, SMALL));
@@ -276,7 +276,7 @@ test_access (void)
   child_start (&child, NULL, "catcher-as", uid, "", NULL);
   CHECK (child_read (&child, line, sizeof line));
   if (strstr (line, "says no: ") == NULL || strstr (line, uid) == NULL)
-    element_fail (__FILE__, __LINE__, __func__, line);
+    fixture_fail (__FILE__, __LINE__, __func__, line);
   CHECK_EQUAL (child_end (&child), 0);
   CHECK_EQUAL (stat_of (feeder.element, "refused"), 1);
   CHECK_EQUAL (stat_of (feeder.element, "num-subscribers"), 0);
@@ -323,14 +323,14 @@ play_limited (int argc, char **argv)
 
   signal (SIGXFSZ, SIG_IGN);
   setrlimit (strcmp (argv[0], "fsize") == 0 ? RLIMIT_FSIZE : strcmp (argv[0], "as") == 0 ? RLIMIT_AS : RLIMIT_NOFILE, &limit);
-  fds = count_fds ();
+  fds = fixture_count_fds ();
   pipeline = pipeline_new ("%s", argv[2]);
   pipeline_play (pipeline);
   text = pipeline_take_error (pipeline);
   printf ("error %s\n", text);
   g_free (text);
   pipeline_stop (pipeline);
-  printf ("leaked %d\n", (int) (count_fds () - fds));
+  printf ("leaked %d\n", (int) (fixture_count_fds () - fds));
   return 0;
 }
 
@@ -343,7 +343,7 @@ check_limited (const char *what, const char *limit, const char *description, con
   child_start (&child, NULL, "limited", what, limit, description, NULL);
   CHECK (child_read (&child, line, sizeof line));
   if (strstr (line, part) == NULL)
-    element_fail (__FILE__, __LINE__, __func__, line);
+    fixture_fail (__FILE__, __LINE__, __func__, line);
   CHECK (child_expect (&child, "leaked 0"));
   CHECK_EQUAL (child_end (&child), 0);
 }
@@ -359,7 +359,7 @@ test_limits_of_memory (void)
   check_limited ("fsize", "100000000", huge, "Ask for fewer slots");
   check_limited ("fsize", "100000000", copied, "Ask for fewer slots");
   /* A sanitizer takes more addresses for itself than this limit allows. */
-  if (!element_is_slow ())
+  if (!fixture_is_slow ())
     check_limited ("as", "1000000000", copied, "Ask for fewer slots");
 }
 
@@ -444,7 +444,7 @@ test_few_descriptors (void)
       GError *error = NULL;
       gst_message_parse_error (message, &error, NULL);
       if (strstr (error->message, "says no: ") == NULL)
-        element_fail (__FILE__, __LINE__, __func__, error->message);
+        fixture_fail (__FILE__, __LINE__, __func__, error->message);
       g_error_free (error);
       gst_message_unref (message);
       refused++;
@@ -471,7 +471,7 @@ listen_as_stranger (int type)
   struct sockaddr_un address = {.sun_family = AF_UNIX };
   int fd = socket (AF_UNIX, type | SOCK_CLOEXEC, 0);
 
-  strncpy (address.sun_path, test_path ("test.sock"), sizeof address.sun_path - 1);
+  strncpy (address.sun_path, fixture_path ("test.sock"), sizeof address.sun_path - 1);
   CHECK (bind (fd, (struct sockaddr *) &address, sizeof address) == 0);
   CHECK (listen (fd, 4) == 0);
   return fd;
@@ -493,7 +493,7 @@ check_stranger (const void *bytes, size_t byte_count, const char *part)
   pipeline_stop_at_error (catcher.pipeline, part);
   close (peer);
   close (listener);
-  unlink (test_path ("test.sock"));
+  unlink (fixture_path ("test.sock"));
   catcher_close (&catcher);
 }
 
@@ -518,10 +518,10 @@ test_strangers (void)
   catcher_close (&catcher);
   check_no_start ("cuframessink name=cuframes channel=test", "", NULL, NULL);
   close (listener);
-  unlink (test_path ("test.sock"));
+  unlink (fixture_path ("test.sock"));
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"without a channel neither element starts, with one it does", test_no_channel},
   {"a bad name is said to be one", test_bad_names},
   {"a path that is too long is said to be", test_long_paths},
@@ -542,7 +542,7 @@ static const ElementTest tests[] = {
   {"who answers on a channel and is no publisher is told apart", test_strangers},
 };
 
-static const ElementRole roles[] = {
+static const FixtureRole roles[] = {
   {"catcher-as", play_catcher_as},
   {"peeker-as", play_peeker_as},
   {"limited", play_limited},

@@ -1,78 +1,41 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests of the elements share: tests that are named by sentences, a channel directory of its own for each, descriptors, mappings
- * and elements counted before and after, frames known by the number in their pixels, other processes that are this program in another
- * role, and a pad of the test's own at either element, so that each buffer and event that goes in or comes out is seen as it is. */
+/* What the tests of the elements share besides the fixture: pipelines whose elements are known to be gone in the end, frames known by the number
+ * in their pixels, and a pad of the test's own at either element, so that each buffer and event that goes in or comes out is seen as it is. A
+ * warning of GLib's or GStreamer's is a failure. */
 #ifndef ELEMENT_FIXTURE_H
 #define ELEMENT_FIXTURE_H
 
 #include <gst/gst.h>
 #include <gst/video/video.h>
-#include <sys/types.h>
 
+#include "fixture.h"
 #include "stamp-video.h"
 
-/* Longer than anything takes that works. */
-#define BOUND_NS (10 * GST_SECOND)
 #define SMALL "video/x-raw,format=NV12,width=64,height=48,framerate=30/1"
 #define WIDE "video/x-raw,format=NV12,width=128,height=96,framerate=30/1"
 
-typedef struct
-{
-  const char *sentence;
-  void (*run) (void);
-} ElementTest;
-
-typedef struct
-{
-  const char *name;
-  int (*play) (int argc, char **argv);
-} ElementRole;
-
-int element_main (int argc, char **argv, const ElementTest * tests, size_t test_count, const ElementRole * roles, size_t role_count);
-extern const ElementRole element_roles[];
+extern const FixturePart element_part;
+extern const FixtureRole element_roles[];       /* of element-roles.c */
 extern const size_t element_role_count;
 
 #define ELEMENT_MAIN(tests, roles, role_count) \
-  int main (int argc, char **argv) { return element_main (argc, argv, tests, G_N_ELEMENTS (tests), roles, role_count); }
+  int main (int argc, char **argv) { return fixture_main (argc, argv, &element_part, tests, G_N_ELEMENTS (tests), roles, role_count); }
 
-void element_fail (const char *file, int line, const char *function, const char *what) __attribute__ ((noinline));
-void element_skip (const char *why);
-gboolean element_is_slow (void);        /* under valgrind or a sanitizer: figures of time mean nothing */
+/* Former names, until all tests use the new ones. */
+#define ElementTest FixtureTest
+#define ElementRole FixtureRole
+#define BOUND_NS FIXTURE_BOUND_NS
+#define now_ns fixture_now_ns
+#define count_fds fixture_count_fds
+#define count_mappings() fixture_count_mappings ("memfd:cuframes")
+#define test_directory fixture_directory
+#define test_path fixture_path
+#define element_skip fixture_skip
+#define element_is_slow fixture_is_slow
+#define element_yield fixture_yield
+#define element_fail fixture_fail
+
 gboolean element_lacks (const char *factory);   /* then the test is skipped */
-
-/* Goes on after a failure, or leaves the test. */
-#define CHECK(condition) \
-  do { if (!(condition)) element_fail (__FILE__, __LINE__, __func__, #condition); } while (0)
-#define REQUIRE(condition) \
-  do { if (!(condition)) { element_fail (__FILE__, __LINE__, __func__, #condition); return; } } while (0)
-#define CHECK_EQUAL(a, b) \
-  do { \
-    const gint64 a_ = (gint64) (a), b_ = (gint64) (b); \
-    if (a_ != b_) { \
-      gchar *text_ = g_strdup_printf ("%s is %" G_GINT64_FORMAT ", not %" G_GINT64_FORMAT, #a, a_, b_); \
-      element_fail (__FILE__, __LINE__, __func__, text_); \
-      g_free (text_); \
-    } \
-  } while (0)
-/* Looks again and again until it is so, or the time is over. */
-#define WAIT_UNTIL(expression) \
-  ({ const guint64 wait_end_ = now_ns () + BOUND_NS; \
-     gboolean is_so_; \
-     while (!(is_so_ = (expression)) && now_ns () < wait_end_) element_yield (); \
-     is_so_; })
-/* Is it so all the time? */
-#define STAYS(expression, ns) \
-  ({ const guint64 stay_end_ = now_ns () + (ns); \
-     gboolean still_so_; \
-     while ((still_so_ = (expression)) && now_ns () < stay_end_) element_yield (); \
-     still_so_; })
-guint64 now_ns (void);
-void element_yield (void);
-
-const gchar *test_directory (void);
-const gchar *test_path (const gchar * name);    /* in it; lives as long as the test */
-guint count_fds (void);
-guint count_mappings (void);    /* of memory files */
 
 /* Any pipeline; its elements are known to be gone when the test ends. */
 GstElement *pipeline_new (const char *format, ...) G_GNUC_PRINTF (1, 2);
@@ -148,22 +111,5 @@ guint64 item_number (CatcherItem * item);
 guint64 buffer_number (GstBuffer * buffer, GstCaps * caps);
 guint64 catcher_take_number (Catcher * catcher);
 gboolean catcher_is_sound (Catcher * catcher);  /* nothing torn, twice or out of order so far */
-
-/* Another process: this program in a role. Talks by lines over its standard input and output. */
-typedef struct
-{
-  pid_t pid;
-  int in, out;
-  char buffer[8192];
-  size_t used;
-} Child;
-
-void child_start (Child * child, const char *environment, const char *role, ...) G_GNUC_NULL_TERMINATED;
-gboolean child_read (Child * child, char *line, size_t line_bytes);
-gboolean child_expect (Child * child, const char *start);       /* reads up to a line that starts so */
-void child_say (Child * child, const char *format, ...) G_GNUC_PRINTF (2, 3);
-int child_wait (Child * child); /* the wait status, or -1 if it did not end; then it is killed */
-int child_end (Child * child);  /* closes its input, waits */
-void child_kill (Child * child);
 
 #endif

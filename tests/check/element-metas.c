@@ -440,7 +440,7 @@ test_memory_per_plane (void)
   feeder_close (&feeder);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"a crop crosses", test_crop},
   {"regions of interest cross with their parameters", test_regions},
   {"a time code crosses with its daily jam", test_time_code},

@@ -37,7 +37,7 @@ feeder_prepare (Feeder * feeder, const char *properties)
   gchar *all = g_strdup_printf ("sync=false %s", properties);
 
   memset (feeder, 0, sizeof *feeder);
-  feeder->source = now_ns ();
+  feeder->source = fixture_now_ns ();
   feeder->pipeline = make_element ("cuframessink", all);
   feeder->element = gst_bin_get_by_name (GST_BIN (feeder->pipeline), "cuframes");
   feeder->pad = gst_pad_new ("feeder", GST_PAD_SRC);
@@ -136,7 +136,7 @@ feeder_begin (Feeder * feeder, const char *caps)
 gboolean
 stamp_buffer (GstBuffer * buffer, const GstVideoInfo * info, guint64 number, guint64 source)
 {
-  const Stamp stamp = {.number = number,.source = source,.time_ns = now_ns () };
+  const Stamp stamp = {.number = number,.source = source,.time_ns = fixture_now_ns () };
   GstVideoFrame frame;
   gboolean good;
 
@@ -162,7 +162,7 @@ feeder_frame (Feeder * feeder, guint64 number)
   GstBuffer *buffer = NULL;
 
   if (gst_buffer_pool_acquire_buffer (feeder->pool, &buffer, NULL) != GST_FLOW_OK) {
-    element_fail (__FILE__, __LINE__, __func__, "the pool gives a buffer");
+    fixture_fail (__FILE__, __LINE__, __func__, "the pool gives a buffer");
     return feeder_own_frame (feeder, number);
   }
   return finish_frame (feeder, buffer, number);
@@ -202,7 +202,7 @@ keep (Catcher * catcher, gpointer object, GstCaps * caps)
 
   item->object = object;
   item->caps = caps == NULL ? NULL : gst_caps_ref (caps);
-  item->arrival_ns = now_ns ();
+  item->arrival_ns = fixture_now_ns ();
   g_queue_push_tail (&catcher->items, item);
 }
 

@@ -35,7 +35,7 @@ play_feeder (int argc, char **argv)
     if (g_str_has_prefix (line, "caps "))
       printf ("caps %d\n", feeder_begin (&feeder, line + 5));
     else if (sscanf (line, "push %" G_GUINT64_FORMAT " %u", &first, &count) == 2) {
-      const guint64 start = now_ns ();
+      const guint64 start = fixture_now_ns ();
       printf ("pushed %d %" G_GUINT64_FORMAT "\n", feeder_push (&feeder, first, count), start);
     } else if (g_str_has_prefix (line, "stat "))
       printf ("stat %" G_GINT64_FORMAT "\n", stat_of (feeder.element, line + 5));
@@ -83,7 +83,7 @@ play_pipeline (int argc, char **argv)
     if (g_str_has_prefix (line, "stat "))
       printf ("stat %" G_GINT64_FORMAT "\n", pipeline_stat (pipeline, line + 5));
     else if (strcmp (line, "fds") == 0)
-      printf ("fds %u\n", count_fds ());
+      printf ("fds %u\n", fixture_count_fds ());
     else if (strcmp (line, "eos") == 0)
       printf ("eos %d\n", pipeline_reaches_eos (pipeline));
     else if (strcmp (line, "error") == 0) {
@@ -96,7 +96,7 @@ play_pipeline (int argc, char **argv)
   return 0;
 }
 
-const ElementRole element_roles[] = {
+const FixtureRole element_roles[] = {
   {"feeder", play_feeder},
   {"catcher", play_catcher},
   {"pipeline", play_pipeline},

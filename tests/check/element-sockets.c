@@ -302,7 +302,7 @@ static void
 a_listener_of_the_application_serves_other_processes (void)
 {
   GSocketListener *listener = g_socket_listener_new ();
-  GSocketAddress *address = g_unix_socket_address_new (test_path ("application"));
+  GSocketAddress *address = g_unix_socket_address_new (fixture_path ("application"));
   Child children[2];
   Feeder feeder;
 
@@ -312,7 +312,7 @@ a_listener_of_the_application_serves_other_processes (void)
   REQUIRE (pipeline_play (feeder.pipeline) && feeder_begin (&feeder, SMALL));
   for (guint i = 0; i < G_N_ELEMENTS (children); i++) {
     GSocket *socket;
-    child_start (&children[i], NULL, "dialler", test_path ("application"), NULL);
+    child_start (&children[i], NULL, "dialler", fixture_path ("application"), NULL);
     socket = g_socket_listener_accept_socket (listener, NULL, NULL, NULL);
     REQUIRE (socket != NULL);
     CHECK (add_socket (feeder.element, socket));
@@ -373,9 +373,9 @@ the_death_of_a_socket_s_publisher_is_an_error (void)
   catcher_close (&catcher);
 }
 
-static const ElementRole roles[] = { {"dialler", play_dialler}, {"heir", play_heir} };
+static const FixtureRole roles[] = { {"dialler", play_dialler}, {"heir", play_heir} };
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"a pair of sockets is enough, without a channel", a_pair_of_sockets_is_enough},
   {"a socket may be added before the start, and its other end may wait", a_socket_may_be_added_before_the_start},
   {"a socket that was added to a sink which never starts is closed with it", a_socket_that_was_added_goes_with_its_sink},

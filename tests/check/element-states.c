@@ -8,10 +8,10 @@
 static gboolean
 go_to (GstElement * element, GstState state)
 {
-  const guint64 start = now_ns ();
+  const guint64 start = fixture_now_ns ();
   const GstStateChangeReturn change = gst_element_set_state (element, state);
 
-  return change != GST_STATE_CHANGE_FAILURE && (element_is_slow () || now_ns () - start < AT_ONCE_NS);
+  return change != GST_STATE_CHANGE_FAILURE && (fixture_is_slow () || fixture_now_ns () - start < AT_ONCE_NS);
 }
 
 static const GstState walks[][6] = {
@@ -346,7 +346,7 @@ ask_for_pools (gpointer data)
     gst_pad_peer_query (feeder->pad, query);
     gst_query_unref (query);
     /* The sink wants the stream lock now and then as well. */
-    element_yield ();
+    fixture_yield ();
   }
   gst_caps_unref (caps);
   return NULL;
@@ -360,7 +360,7 @@ test_queries_during_walks (void)
 
   REQUIRE (feeder_open (&feeder, ""));
   thread = g_thread_new ("pools", ask_for_pools, &feeder);
-  for (guint i = 0; i < (element_is_slow () ? 20 : 300); i++) {
+  for (guint i = 0; i < (fixture_is_slow () ? 20 : 300); i++) {
     CHECK (go_to (feeder.pipeline, i % 2 == 0 ? GST_STATE_NULL : GST_STATE_READY));
     CHECK (go_to (feeder.pipeline, GST_STATE_PLAYING));
   }
@@ -409,7 +409,7 @@ test_stats_during_walks (void)
   feeder_close (&feeder);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"the sink goes up and down in every order without a subscriber", test_sink_alone},
   {"the sink goes up and down in every order without anything upstream", test_bare_sink},
   {"the src goes up and down in every order without a publisher", test_src_alone},

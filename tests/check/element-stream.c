@@ -129,7 +129,7 @@ expect (Catcher * catcher, guint64 number, GstEvent * event)
     REQUIRE (GST_IS_EVENT (item->object));
     if (GST_EVENT_TYPE (item->object) != GST_EVENT_TYPE (event)) {
       gchar *what = g_strdup_printf ("%s is %s", GST_EVENT_TYPE_NAME (item->object), GST_EVENT_TYPE_NAME (event));
-      element_fail (__FILE__, __LINE__, __func__, what);
+      fixture_fail (__FILE__, __LINE__, __func__, what);
       g_free (what);
     }
     else if (GST_EVENT_TYPE (event) != GST_EVENT_SEGMENT && gst_event_get_structure (event) != NULL)
@@ -449,14 +449,14 @@ check_in_step (const char *what, GstClockType feeder_clock, GstClockType catcher
       GST_BUFFER_DTS (buffer) = GST_BUFFER_PTS (buffer) - 3 * GST_MSECOND;
     CHECK (gst_pad_push (feeder.pad, buffer) == GST_FLOW_OK);
     /* Both against the monotonic clock. */
-    moment = (GstClockTimeDiff) (now_ns () + gst_element_get_base_time (feeder.element) - gst_clock_get_time (clocks[0]) + GST_SECOND * (i + 10));
+    moment = (GstClockTimeDiff) (fixture_now_ns () + gst_element_get_base_time (feeder.element) - gst_clock_get_time (clocks[0]) + GST_SECOND * (i + 10));
     item = catcher_take_frame (&catcher);
     REQUIRE (item != NULL);
-    got = (GstClockTimeDiff) (now_ns () + gst_element_get_base_time (catcher.element) - gst_clock_get_time (clocks[1])
+    got = (GstClockTimeDiff) (fixture_now_ns () + gst_element_get_base_time (catcher.element) - gst_clock_get_time (clocks[1])
         + GST_BUFFER_PTS (item->object));
-    if (ABS (got - moment) > (element_is_slow () ? 20 : 2) * GST_MSECOND) {
+    if (ABS (got - moment) > (fixture_is_slow () ? 20 : 2) * GST_MSECOND) {
       gchar *text = g_strdup_printf ("%s: %" G_GINT64_FORMAT " us apart", what, (got - moment) / 1000);
-      element_fail (__FILE__, __LINE__, __func__, text);
+      fixture_fail (__FILE__, __LINE__, __func__, text);
       g_free (text);
     }
     CHECK (i != 1 || GST_BUFFER_PTS (item->object) - GST_BUFFER_DTS (item->object) == 3 * GST_MSECOND);
@@ -569,7 +569,7 @@ test_keyframe_request (void)
   feeder_close (&feeder);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"every field of the caps crosses", test_caps_fields},
   {"caps change in the middle of the stream while frames of all former ones are held", test_caps_change_with_frames_held},
   {"the same caps once more cost no new ring", test_same_caps_again},
