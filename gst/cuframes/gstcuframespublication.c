@@ -306,6 +306,8 @@ publish_slot (GstCuframesPublication * self, GstBuffer * original, GstBuffer * b
   r = cuframes_publisher_publish (self->publisher, slot->ring, slot->index, &info, NULL);
   if (r != 0)
     GST_MINI_OBJECT_FLAG_UNSET (memory, GST_MEMORY_FLAG_READONLY);
+  else if (self->on_gpu)
+    gst_cuframes_gpu_let_go (buffer, &info);
   return r;
 }
 

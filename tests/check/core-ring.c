@@ -372,6 +372,35 @@ read_frames (void *user_data)
   return NULL;
 }
 
+/* A frame that is announced before a GPU has written it: its slot is not written again before that. */
+static void
+a_frame_that_a_gpu_still_writes_keeps_its_slot (void)
+{
+  World *world = world_new (3, 1, 0);
+  _Atomic uint64_t *words = (_Atomic uint64_t *) ((char *) world->control + CUFRAMES_FENCE_OFFSET_BYTES);
+  uint32_t slot, published[2];
+
+  for (uint32_t i = 0; i < 2; i++) {
+    CuframesFrameInfo info = {.flags = CUFRAMES_FRAME_FENCED | CUFRAMES_FRAME_MIRRORED };
+    CHECK_EQUAL (cuframes_frame_ring_claim (&world->ring, world->ring.head, &published[i]), 0);
+    info.fence_value = (uint64_t) published[i] << CUFRAMES_FENCE_WORD_SHIFT | (7 + i);
+    CHECK_EQUAL (cuframes_frame_ring_make_room (&world->ring, world->ring.head), 0);
+    cuframes_frame_ring_publish (&world->ring, published[i], &info);
+    cuframes_frame_ring_release (&world->ring, published[i]);
+  }
+  CHECK_EQUAL (cuframes_frame_ring_claim (&world->ring, world->ring.head, &slot), 0);
+  CHECK_EQUAL (cuframes_frame_ring_claim (&world->ring, world->ring.head, &slot), CUFRAMES_E_FULL);
+  atomic_store (&words[published[0]], 6);
+  CHECK_EQUAL (cuframes_frame_ring_claim (&world->ring, world->ring.head, &slot), CUFRAMES_E_FULL);
+  atomic_store (&words[published[1]], 8);
+  CHECK_EQUAL (cuframes_frame_ring_claim (&world->ring, world->ring.head, &slot), 0);
+  CHECK_EQUAL (slot, published[1]);
+  atomic_store (&words[published[0]], 7);
+  CHECK_EQUAL (cuframes_frame_ring_claim (&world->ring, world->ring.head, &slot), 0);
+  CHECK_EQUAL (slot, published[0]);
+  world_free (world);
+}
+
 static void
 run_threads (uint64_t wrap)
 {
@@ -453,6 +482,7 @@ static const FixtureTest tests[] = {
   {"frames that must stay are left alone", frames_that_must_stay_are_left_alone},
   {"a closed ring gives out only what is free", a_closed_ring_gives_out_only_what_is_free},
   {"memory that still refers to a slot keeps it", memory_that_still_refers_to_a_slot_keeps_it},
+  {"a frame that a GPU still writes keeps its slot", a_frame_that_a_gpu_still_writes_keeps_its_slot},
   {"the oldest frame is found, also across the wrap of the numbers", the_oldest_frame_is_found},
   {"nonsense on the page harms no reader", nonsense_on_the_page_harms_no_reader},
   {"limits out of range are refused", limits_out_of_range_are_refused},

@@ -67,6 +67,23 @@ use_fence (CuframesArena *arena)
   return r;
 }
 
+static int
+use_mirror (CuframesArena *arena)
+{
+  CuframesArena *other = NULL;
+  int r = cuframes_arena_new_cuda (device, ARENA_BYTES, &other);
+
+  (void) arena;
+  if (r != 0)
+    return r;
+  give_mirror (other);
+  r = cuframes_arena_cuda_queue_write (other, NULL, 9);
+  if (r == 0)
+    r = cuframes_arena_cuda_wait_host (other, 9, CUFRAMES_NONE);
+  cuframes_arena_unref (other);
+  return r;
+}
+
 /* Each call of the driver that an operation makes fails once, until none is left to fail. */
 static void
 fail_each_call (const char *what, int (*operation) (CuframesArena *arena))
@@ -106,6 +123,7 @@ test_nothing_is_left_when_any_call_fails (void)
   fail_each_call ("a new arena", make_arena);
   fail_each_call ("import and release", use_import);
   fail_each_call ("fences", use_fence);
+  fail_each_call ("mirrored fences", use_mirror);
 }
 
 typedef struct

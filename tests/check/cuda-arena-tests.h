@@ -21,6 +21,11 @@ void test_a_callback_for_an_idle_stream (void);
 void test_a_callback_for_the_default_stream (void);
 void test_last_reference_goes_on_another_thread (void);
 
+/* cuda-arena-mirror.c */
+uint64_t *give_mirror (CuframesArena * arena);
+void test_a_mirror_follows_its_fence (void);
+void test_memory_stays_until_its_fences_are_reached (void);
+
 /* cuda-arena-processes.c */
 void test_another_process_reads_and_cannot_write (void);
 void test_a_fence_orders_the_frame_for_another_process (void);

@@ -257,6 +257,8 @@ static const struct
   {"fences that are none are refused", test_fences_that_are_none},
   {"a wait ends with its own word alone", test_a_wait_ends_with_its_own_word_alone},
   {"the highest fence value can be waited for and released", test_highest_fence_values},
+  {"a mirror follows its fence", test_a_mirror_follows_its_fence},
+  {"memory stays until its fences are reached", test_memory_stays_until_its_fences_are_reached},
   {"the last references may go in a callback", test_last_references_go_in_a_callback},
   {"a callback runs behind a wait", test_a_callback_runs_behind_a_wait},
   {"a callback for an idle stream runs at once, and may use the driver", test_a_callback_for_an_idle_stream},

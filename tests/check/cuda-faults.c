@@ -98,6 +98,10 @@ TAKE (mem_address_reserve, "cuMemAddressReserve", reservations,
     (CUdeviceptr *address, size_t bytes, size_t alignment, CUdeviceptr wanted, unsigned long long flags),
     (address, bytes, alignment, wanted, flags))
 
+TAKE (mem_host_register, "cuMemHostRegister", registrations, (void *memory, size_t bytes, unsigned flags), (memory, bytes, flags))
+PASS (mem_host_get_device_pointer, "cuMemHostGetDevicePointer", (CUdeviceptr *address, void *memory, unsigned flags), (address, memory, flags))
+
+GIVE (mem_host_unregister, "cuMemHostUnregister", registrations, (void *memory), (memory))
 GIVE (stream_destroy, "cuStreamDestroy", streams, (CUstream stream), (stream))
 GIVE (ctx_pop_current, "cuCtxPopCurrent", pushed_contexts, (CUcontext *context), (context))
 GIVE (mem_release, "cuMemRelease", handles, (CUmemGenericAllocationHandle handle), (handle))
@@ -238,6 +242,9 @@ cuda_faults_install (const CuframesCudaDriver *driver)
   PUT (launch_host_func);
   PUT (memcpy_dtoh_async);
   PUT (memcpy_htod_async);
+  PUT (mem_host_register);
+  PUT (mem_host_unregister);
+  PUT (mem_host_get_device_pointer);
   PUT (mem_get_allocation_granularity);
   PUT (mem_create);
   PUT (mem_release);

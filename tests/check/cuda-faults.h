@@ -8,7 +8,7 @@
 
 typedef struct
 {
-  int handles, mappings, reservations, streams, pushed_contexts;
+  int handles, mappings, reservations, streams, pushed_contexts, registrations;
 } CudaLive;
 
 /* Takes the place of driver. */

@@ -5,17 +5,21 @@
 #include <time.h>
 
 #include "cuframes-arena-cuda-private.h"
+#include "cuframes-layout.h"
+#include "cuframes-memfd.h"
 #include "cuframes-util.h"
 
-#define FENCE_WORD_SHIFT 48
 /* Set in a fence word by whoever lets the waits of a dead publisher go. The driver compares by signed difference: with this bit
  * a word is ahead of every value, and what the publisher wrote last can still be read below it. */
 #define FENCE_RELEASED (UINT64_C (1) << 62)
 
 #define POLL_PAUSE_FIRST_NS 20000
 #define POLL_PAUSE_LONGEST_NS 500000
+#define SETTLE_NS UINT64_C (2000000000)
 
 _Static_assert (CUFRAMES_ARENA_CUDA_FENCE_WORDS * sizeof (uint64_t) == CUFRAMES_ARENA_CUDA_FENCE_BYTES, "the words fill the page");
+_Static_assert (CUFRAMES_ARENA_CUDA_FENCE_WORDS == CUFRAMES_FENCE_WORDS, "the mirror has a word for each");
+_Static_assert (CUFRAMES_ARENA_CUDA_FENCE_VALUE_MAX == CUFRAMES_FENCE_VALUE_MAX, "a fence is the same number everywhere");
 
 CUresult
 cuframes_arena_cuda_write_fences (CuframesArenaCuda *self, CUdeviceptr address, const uint64_t *words)
@@ -50,15 +54,134 @@ read_fences (CuframesArenaCuda *self, uint32_t first_word, uint64_t *words, uint
 uint64_t
 cuframes_arena_cuda_fence (uint32_t word, uint64_t value)
 {
-  return (uint64_t) word << FENCE_WORD_SHIFT | (value & CUFRAMES_ARENA_CUDA_FENCE_VALUE_MAX);
+  return (uint64_t) word << CUFRAMES_FENCE_WORD_SHIFT | (value & CUFRAMES_ARENA_CUDA_FENCE_VALUE_MAX);
 }
 
 static bool
 split_fence (uint64_t fence, uint32_t *ret_word, uint64_t *ret_value)
 {
-  *ret_word = (uint32_t) (fence >> FENCE_WORD_SHIFT);
+  *ret_word = (uint32_t) (fence >> CUFRAMES_FENCE_WORD_SHIFT);
   *ret_value = fence & CUFRAMES_ARENA_CUDA_FENCE_VALUE_MAX;
   return *ret_word < CUFRAMES_ARENA_CUDA_FENCE_WORDS && *ret_value != 0;
+}
+
+bool
+cuframes_arena_cuda_adopt_mirror (CuframesArena *arena, void *pages, uint64_t page_bytes, uint64_t *words)
+{
+  CuframesArenaCuda *self = cuframes_arena_cuda_cast (arena);
+  bool adopted;
+
+  pthread_mutex_lock (&self->lock);
+  adopted = self->fd >= 0 && self->mirror.pages == NULL;
+  if (adopted)
+    self->mirror = (CuframesCudaMirror) { .pages = pages,.page_bytes = page_bytes,.words = words };
+  pthread_mutex_unlock (&self->lock);
+  return adopted;
+}
+
+/* Waits until every mirrored fence that was queued has been reached: frames are given back without waiting for them. False if the GPU does
+ * not get there. */
+bool
+cuframes_arena_cuda_settle (CuframesArenaCuda *self)
+{
+  const struct timespec pause = {.tv_nsec = POLL_PAUSE_FIRST_NS };
+  const uint64_t deadline_ns = cuframes_now_ns () + SETTLE_NS;
+
+  for (uint32_t word = 0; self->mirror.registered && word < CUFRAMES_FENCE_WORDS; word++)
+    /* SYNC mirror: acquire; pairs with write_mirror(); without it the memory may be unmapped before what the GPU did last. */
+    while (__atomic_load_n (&self->mirror.words[word], __ATOMIC_ACQUIRE) < self->mirror.queued[word]) {
+      if (cuframes_now_ns () >= deadline_ns)
+        return false;
+      nanosleep (&pause, NULL);
+    }
+  return true;
+}
+
+/* With the context current. No work that writes fences is under way. */
+void
+cuframes_arena_cuda_drop_mirror (CuframesArenaCuda *self)
+{
+  if (self->mirror.registered)
+    self->device->driver->mem_host_unregister (self->mirror.words);
+  if (self->mirror.pages != NULL)
+    cuframes_memfd_unmap (self->mirror.pages, self->mirror.page_bytes);
+}
+
+/* With the context current and the lock held. Where it fails there is no mirror, which costs time and nothing else. */
+static void
+open_mirror (CuframesArenaCuda *self)
+{
+  const CuframesCudaDriver *driver = self->device->driver;
+  CuframesCudaMirror *mirror = &self->mirror;
+
+  mirror->tried = true;
+  if (mirror->words == NULL || driver->mem_host_register == NULL || driver->mem_host_unregister == NULL
+      || driver->mem_host_get_device_pointer == NULL)
+    return;
+  mirror->registered = driver->mem_host_register (mirror->words, CUFRAMES_PAGE_BYTES, CU_MEMHOSTREGISTER_DEVICEMAP) == CUDA_SUCCESS;
+  if (mirror->registered && driver->mem_host_get_device_pointer (&mirror->address, mirror->words, 0) != CUDA_SUCCESS)
+    mirror->address = 0;
+}
+
+/* With the context current. Behind the word that streams wait for: who saw the mirror need not wait for the other. */
+static void
+write_mirror (CuframesArenaCuda *self, CUstream stream, uint32_t word, uint64_t value)
+{
+  CuframesCudaMirror *mirror = &self->mirror;
+
+  pthread_mutex_lock (&self->lock);
+  if (!mirror->tried)
+    open_mirror (self);
+  if (mirror->address != 0) {
+    /* SYNC mirror: release, by the GPU, as in write_word(); pairs with cuframes_fence_is_reached(). */
+    if (self->device->driver->stream_write_value64 (stream, mirror->address + word * sizeof value, value,
+            CU_STREAM_WRITE_VALUE_DEFAULT) == CUDA_SUCCESS)
+      mirror->queued[word] = value;
+    else
+      mirror->address = 0;
+  }
+  pthread_mutex_unlock (&self->lock);
+}
+
+/**
+ * cuframes_arena_cuda_has_mirror:
+ * @arena: an arena
+ *
+ * Whether the fences that cuframes_arena_cuda_queue_write() queued also reach the control pages of its ring, so that
+ * %CUFRAMES_FRAME_MIRRORED may be said of the frame: ask behind each fence. Any thread.
+ *
+ * Returns: whether they do
+ *
+ * Since: 0.1
+ */
+bool
+cuframes_arena_cuda_has_mirror (CuframesArena *arena)
+{
+  CuframesArenaCuda *self = cuframes_arena_cuda_cast (arena);
+  bool has;
+
+  if (self == NULL)
+    return false;
+  pthread_mutex_lock (&self->lock);
+  has = self->mirror.address != 0;
+  pthread_mutex_unlock (&self->lock);
+  return has;
+}
+
+/* With the context current. */
+static int
+write_word (CuframesArenaCuda *self, CUstream stream, uint32_t word, uint64_t value)
+{
+  /* SYNC fence: release, by the GPU: the driver puts a barrier of the whole system before the write, as we do not ask it not to;
+   * pairs with cuframes_arena_cuda_queue_wait() and look_at_fence(). Without it a reader on another queue of the GPU may see the
+   * word and not yet the frame. */
+  CUresult result = self->device->driver->stream_write_value64 (stream, self->memory.address + word * sizeof value, value,
+      CU_STREAM_WRITE_VALUE_DEFAULT);
+
+  if (result != CUDA_SUCCESS)
+    return cuframes_cuda_device_fail (self->device, result, "cuStreamWriteValue64 on %s", self->device->name);
+  write_mirror (self, stream, word, value);
+  return 0;
 }
 
 /**
@@ -80,7 +203,6 @@ int
 cuframes_arena_cuda_queue_write (CuframesArena *arena, struct CUstream_st *stream, uint64_t fence)
 {
   CuframesArenaCuda *self = cuframes_arena_cuda_cast (arena);
-  CUresult result;
   uint64_t value;
   uint32_t word;
   int r;
@@ -94,13 +216,7 @@ cuframes_arena_cuda_queue_write (CuframesArena *arena, struct CUstream_st *strea
   r = cuframes_cuda_device_enter (self->device);
   if (r != 0)
     return r;
-  /* SYNC fence: release, by the GPU: the driver puts a barrier of the whole system before the write, as we do not ask it not to;
-   * pairs with cuframes_arena_cuda_queue_wait() and look_at_fence(). Without it a reader on another queue of the GPU may see the
-   * word and not yet the frame. */
-  result = self->device->driver->stream_write_value64 (stream, self->memory.address + word * sizeof value, value,
-      CU_STREAM_WRITE_VALUE_DEFAULT);
-  if (result != CUDA_SUCCESS)
-    r = cuframes_cuda_device_fail (self->device, result, "cuStreamWriteValue64 on %s", self->device->name);
+  r = write_word (self, stream, word, value);
   cuframes_cuda_device_leave (self->device);
   return r;
 }
@@ -145,7 +261,7 @@ cuframes_arena_cuda_queue_wait (CuframesArena *arena, struct CUstream_st *stream
   r = cuframes_cuda_device_enter (self->device);
   if (r != 0)
     return r;
-  /* SYNC fence: acquire, by the GPU; pairs with cuframes_arena_cuda_queue_write(). Without it work behind it is started before
+  /* SYNC fence: acquire, by the GPU; pairs with write_word(). Without it work behind it is started before
    * the value is there. */
   result = self->device->driver->stream_wait_value64 (stream, self->memory.address + word * sizeof value, value,
       CU_STREAM_WAIT_VALUE_GEQ);
@@ -164,7 +280,7 @@ look_at_fence (CuframesArenaCuda *self, uint32_t word, uint64_t value)
 
   if (r != 0)
     return r;
-  /* SYNC fence: acquire, by a copy that reads what the whole system sees; pairs with cuframes_arena_cuda_queue_write(). Without
+  /* SYNC fence: acquire, by a copy that reads what the whole system sees; pairs with write_word(). Without
    * it work that is queued after this call may read the frame before it is complete. */
   result = read_fences (self, word, &now, 1);
   if (result != CUDA_SUCCESS)

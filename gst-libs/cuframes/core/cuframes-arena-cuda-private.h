@@ -13,6 +13,17 @@ typedef struct
   uint64_t mapped_bytes;        /* 0: not mapped */
 } CuframesCudaMapping;
 
+/* Pages of the host that the GPU writes fences to, besides the fence words of the memory itself. */
+typedef struct
+{
+  void *pages;                  /* NULL: none */
+  uint64_t page_bytes;
+  uint64_t *words;
+  CUdeviceptr address;          /* of the words on the GPU; 0 until the first fence, and for good if the GPU cannot */
+  bool tried, registered;
+  uint64_t queued[CUFRAMES_ARENA_CUDA_FENCE_WORDS];     /* the newest value of each word that was queued */
+} CuframesCudaMirror;
+
 /* Each member that is set is undone by free_arena(), in reverse. */
 typedef struct
 {
@@ -26,15 +37,19 @@ typedef struct
   int fd;                       /* -1 in an importer */
   pthread_mutex_t lock;
   CuframesCudaMapping fences;   /* under lock: the same memory once more, writable */
+  CuframesCudaMirror mirror;    /* under lock */
   bool released;                /* atomic: this process let all waits go */
 } CuframesArenaCuda;
 
 /* NULL for an arena of another kind. */
 CuframesArenaCuda *cuframes_arena_cuda_cast (CuframesArena * arena);
 
-/* All with the context current. On failure of the first, ret_call names the driver's function and nothing is left mapped. */
+/* All with the context current. On failure of cuframes_arena_cuda_map(), ret_call names the driver's function and nothing is left mapped. */
 CUresult cuframes_arena_cuda_map (CuframesArenaCuda * self, CuframesCudaMapping * mapping, uint64_t bytes, bool writable,
     const char **ret_call);
+bool cuframes_arena_cuda_adopt_mirror (CuframesArena * arena, void *pages, uint64_t page_bytes, uint64_t * words);
+bool cuframes_arena_cuda_settle (CuframesArenaCuda * self);
+void cuframes_arena_cuda_drop_mirror (CuframesArenaCuda * self);
 CUresult cuframes_arena_cuda_write_fences (CuframesArenaCuda * self, CUdeviceptr address, const uint64_t * words);
 
 #endif

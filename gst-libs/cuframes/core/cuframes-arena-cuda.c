@@ -66,9 +66,14 @@ static void *
 free_arena (void *data)
 {
   CuframesArenaCuda *self = data;
-  /* Memory is the process's and not the context's: without the context it can be given back all the same. */
-  bool entered = cuframes_cuda_device_enter (self->device) == 0;
+  bool entered;
 
+  /* What a GPU still writes to stays until the process ends. */
+  if (!cuframes_arena_cuda_settle (self))
+    return NULL;
+  /* Memory is the process's and not the context's: without the context it can be given back all the same. */
+  entered = cuframes_cuda_device_enter (self->device) == 0;
+  cuframes_arena_cuda_drop_mirror (self);
   unmap (self, &self->fences);
   unmap (self, &self->memory);
   if (self->has_handle)
@@ -111,7 +116,9 @@ cuda_orphan (CuframesArena *arena)
   cuframes_arena_cuda_release_waiters (arena);
 }
 
-static const CuframesArenaOps cuda_ops = { cuda_export_fd, cuda_free, cuda_orphan };
+static const CuframesArenaOps cuda_ops = {
+  .export_fd = cuda_export_fd,.free = cuda_free,.orphan = cuda_orphan,.adopt_mirror = cuframes_arena_cuda_adopt_mirror,
+};
 
 static void
 describe_memory (const CuframesCudaDevice *device, CUdevice owner, CUmemAllocationProp *ret_properties)

@@ -35,6 +35,7 @@ CUFRAMES_API CuframesCudaDevice *cuframes_arena_cuda_peek_device (const Cuframes
 
 CUFRAMES_API uint64_t cuframes_arena_cuda_fence (uint32_t word, uint64_t value);
 CUFRAMES_API int cuframes_arena_cuda_queue_write (CuframesArena * arena, struct CUstream_st *stream, uint64_t fence);
+CUFRAMES_API bool cuframes_arena_cuda_has_mirror (CuframesArena * arena);
 CUFRAMES_API int cuframes_arena_cuda_queue_wait (CuframesArena * arena, struct CUstream_st *stream, uint64_t fence);
 CUFRAMES_API int cuframes_arena_cuda_wait_host (CuframesArena * arena, uint64_t fence, uint64_t timeout_ns);
 CUFRAMES_API int cuframes_arena_cuda_map_writable (CuframesArena * arena);

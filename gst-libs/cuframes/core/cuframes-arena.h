@@ -2,6 +2,8 @@
 #ifndef CUFRAMES_ARENA_H
 #define CUFRAMES_ARENA_H
 
+#include <stdbool.h>
+
 #include "cuframes-types.h"
 
 #ifdef __cplusplus
@@ -40,6 +42,8 @@ typedef struct
  * @export_fd: makes a new close-on-exec descriptor of the arena: 0 and the caller's to close, or a negative errno
  * @free: unmaps and frees what the arena holds, then the arena itself
  * @orphan: (nullable): lets work end that waits in the memory for what its dead publisher will never write; any thread, more than once
+ * @adopt_mirror: (nullable): takes over pages from cuframes_memfd_new(), among them @words, to which fences are to be written too: whether
+ *    it did. The pages then live as long as the arena
  *
  * What a kind of memory brings. @free is called when the last reference goes.
  *
@@ -50,6 +54,7 @@ typedef struct
   int (*export_fd) (CuframesArena * arena, int *ret_fd);
   void (*free) (CuframesArena * arena);
   void (*orphan) (CuframesArena * arena);
+  bool (*adopt_mirror) (CuframesArena * arena, void *pages, uint64_t page_bytes, uint64_t *words);
 } CuframesArenaOps;
 
 /* The head of every kind's own struct. Set up by cuframes_arena_init(); read through the functions below. */

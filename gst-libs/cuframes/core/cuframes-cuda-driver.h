@@ -54,6 +54,10 @@ typedef struct
   CUresult (*memcpy_dtoh_async) (void *to, CUdeviceptr from, size_t bytes, CUstream stream);
   CUresult (*memcpy_htod_async) (CUdeviceptr to, const void *from, size_t bytes, CUstream stream);
 
+  CUresult (*mem_host_register) (void *memory, size_t bytes, unsigned flags);   /* optional */
+  CUresult (*mem_host_unregister) (void *memory);       /* optional */
+  CUresult (*mem_host_get_device_pointer) (CUdeviceptr * address, void *memory, unsigned flags);        /* optional */
+
   CUresult (*mem_get_allocation_granularity) (size_t *bytes, const CUmemAllocationProp * properties,
       CUmemAllocationGranularity_flags option);
   CUresult (*mem_create) (CUmemGenericAllocationHandle * handle, size_t bytes, const CUmemAllocationProp * properties,

@@ -82,6 +82,26 @@ cuframes_frame_ring_get_leases (const CuframesFrameRing *ring)
   return leases;
 }
 
+/* Whether a GPU has reached a fence that it writes to the control pages. */
+bool
+cuframes_fence_is_reached (const CuframesControlPage *control, uint64_t fence)
+{
+  const _Atomic uint64_t *words = (const _Atomic uint64_t *) ((const char *) control + CUFRAMES_FENCE_OFFSET_BYTES);
+  const uint64_t word = fence >> CUFRAMES_FENCE_WORD_SHIFT;
+
+  /* SYNC mirror: acquire; pairs with write_mirror(), where the driver puts a barrier of the whole system before the GPU's write; without
+   * it work that is queued after this look may read the frame before it is complete. */
+  return word < CUFRAMES_FENCE_WORDS
+      && atomic_load_explicit (&words[word], memory_order_acquire) >= (fence & CUFRAMES_FENCE_VALUE_MAX);
+}
+
+/* Whether the GPU has finished with what was announced before it had. */
+static bool
+is_complete (const CuframesFrameRing *ring, uint32_t slot)
+{
+  return ring->slots[slot].fence == 0 || cuframes_fence_is_reached (ring->control, ring->slots[slot].fence);
+}
+
 /* The slot to take next: one that is retired already, else the one with the oldest frame. */
 static bool
 find_candidate (const CuframesFrameRing *ring, uint64_t leases, uint64_t keep_after, uint32_t *ret_slot)
@@ -96,7 +116,8 @@ find_candidate (const CuframesFrameRing *ring, uint64_t leases, uint64_t keep_af
       *ret_slot = i;
       return true;
     }
-    if (ring->slots[i].use != CUFRAMES_SLOT_PUBLISHED || is_after (ring->slots[i].sequence, keep_after))
+    if (ring->slots[i].use != CUFRAMES_SLOT_PUBLISHED || is_after (ring->slots[i].sequence, keep_after)
+        || !is_complete (ring, i))
       continue;
     if (!found || is_after (oldest, ring->slots[i].sequence)) {
       oldest = ring->slots[i].sequence;
@@ -195,6 +216,7 @@ cuframes_frame_ring_publish (CuframesFrameRing *ring, uint32_t slot, const Cufra
   CUFRAMES_TESTPOINT ("ring/indexed");
   ring->slots[slot].use = CUFRAMES_SLOT_PUBLISHED;
   ring->slots[slot].sequence = sequence;
+  ring->slots[slot].fence = (info->flags & CUFRAMES_FRAME_MIRRORED) != 0 ? info->fence_value : 0;
   ring->head = sequence;
   /* SYNC wake: seq_cst, then the waiting words in cuframes_publisher_wake(); pairs with cuframes_subscriber_arm(), which says that it
    * waits and then reads this word; without it a subscriber may go to sleep over this frame.

@@ -30,6 +30,7 @@ typedef struct
     CuframesSlotUse use;
     bool held;                  /* memory of the publisher's own process still refers to it */
     uint64_t sequence;
+    uint64_t fence;             /* of a published frame that a GPU may still be writing; else 0 */
   } slots[CUFRAMES_SLOTS_MAX];
   CuframesLeasePage **pages;    /* the subscribers', in no order */
   uint32_t page_count;
@@ -47,6 +48,7 @@ uint64_t cuframes_frame_ring_publish (CuframesFrameRing * ring, uint32_t slot, c
 void cuframes_frame_ring_release (CuframesFrameRing * ring, uint32_t slot);
 void cuframes_frame_ring_close (CuframesFrameRing * ring);
 uint64_t cuframes_frame_ring_get_leases (const CuframesFrameRing * ring);
+bool cuframes_fence_is_reached (const CuframesControlPage * control, uint64_t fence);
 
 /* A subscriber's view. */
 typedef struct

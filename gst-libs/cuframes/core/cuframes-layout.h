@@ -12,6 +12,7 @@
  *   SYNC successor    successor generation, seq_cst            -> seq_cst load before a sleep
  *   SYNC budget       lease bit cleared, then frames out, release -> acquire load of frames out before a lease; within one process
  *   SYNC fence        fence word in GPU memory, written by a stream -> waited for by a stream, or read by a copy
+ *   SYNC mirror       fence word in the control pages, written by a stream -> acquire load
  */
 #ifndef CUFRAMES_LAYOUT_H
 #define CUFRAMES_LAYOUT_H
@@ -90,8 +91,13 @@ typedef struct
   _Atomic uint32_t lossless;    /* 1: under the policy "wait" no frame after cursor is to be overwritten */
 } CuframesLeasePage;
 
-#define CUFRAMES_META_OFFSET_BYTES \
+/* Behind the control page one page of fence words, written by a GPU: what it wrote to the fence words of the arena before. */
+#define CUFRAMES_FENCE_WORDS 512u
+#define CUFRAMES_FENCE_WORD_SHIFT 48
+#define CUFRAMES_FENCE_VALUE_MAX ((UINT64_C (1) << CUFRAMES_FENCE_WORD_SHIFT) - 1)
+#define CUFRAMES_FENCE_OFFSET_BYTES \
   ((sizeof (CuframesControlPage) + CUFRAMES_PAGE_BYTES - 1) / CUFRAMES_PAGE_BYTES * CUFRAMES_PAGE_BYTES)
+#define CUFRAMES_META_OFFSET_BYTES (CUFRAMES_FENCE_OFFSET_BYTES + CUFRAMES_PAGE_BYTES)
 
 _Static_assert (sizeof (CuframesFrameInfo) == 192, "the frame description is part of the protocol");
 _Static_assert (sizeof (CuframesSlot) == 256, "a slot is part of the protocol");
@@ -99,6 +105,7 @@ _Static_assert (offsetof (CuframesControlPage, head) == 64, "part of the protoco
 _Static_assert (offsetof (CuframesControlPage, event_serial) == 128, "part of the protocol");
 _Static_assert (offsetof (CuframesControlPage, index) == 192, "part of the protocol");
 _Static_assert (offsetof (CuframesControlPage, slots) == 192 + 8 * CUFRAMES_INDEX_SIZE, "part of the protocol");
+_Static_assert (CUFRAMES_FENCE_WORDS * sizeof (uint64_t) == CUFRAMES_PAGE_BYTES, "the fence words fill their page");
 _Static_assert (sizeof (CuframesLeasePage) <= CUFRAMES_PAGE_BYTES, "a lease page is one page");
 _Static_assert (CUFRAMES_INDEX_SIZE >= 2 * CUFRAMES_SLOTS_MAX, "an entry must outlive its slot");
 _Static_assert (ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared words need lock-free atomics");

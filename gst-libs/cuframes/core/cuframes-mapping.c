@@ -259,6 +259,24 @@ cuframes_frame_get_info (const CuframesFrame *frame)
 }
 
 /**
+ * cuframes_frame_is_complete:
+ * @frame: a frame
+ *
+ * Looks, without calling the driver, whether the GPU has written all of a frame that was announced before it had.
+ *
+ * Returns: whether it is known to be complete; %FALSE for a %CUFRAMES_FRAME_FENCED frame without %CUFRAMES_FRAME_MIRRORED. Any thread.
+ *
+ * Since: 0.1
+ */
+bool
+cuframes_frame_is_complete (const CuframesFrame *frame)
+{
+  if ((frame->info.flags & CUFRAMES_FRAME_FENCED) == 0)
+    return true;
+  return (frame->info.flags & CUFRAMES_FRAME_MIRRORED) != 0 && cuframes_fence_is_reached (frame->mapping->control, frame->info.fence_value);
+}
+
+/**
  * cuframes_frame_get_address:
  * @frame: a frame
  *

@@ -157,6 +157,9 @@ cuframes_ring_new (const CuframesRingConfig *config, CuframesRing **ret_ring)
   ring->control->version = CUFRAMES_LAYOUT_VERSION;
   ring->control->slot_count = message.slot_count;
   ring->control->meta_stride_bytes = message.meta_stride_bytes;
+  if (ring->arena->ops->adopt_mirror != NULL)
+    ring->control_adopted = ring->arena->ops->adopt_mirror (ring->arena, ring->control, message.control_bytes,
+        (uint64_t *) ((char *) ring->control + CUFRAMES_FENCE_OFFSET_BYTES));
   r = cuframes_frame_ring_init (&ring->frames, ring->control, config->slot_count, config->reserve_count, 0);
   if (r < 0)
     ring = cuframes_ring_unref (ring);
@@ -197,7 +200,8 @@ cuframes_ring_unref (CuframesRing *ring)
     return NULL;
   cuframes_frame_ring_clear (&ring->frames);
   cuframes_packet_ring_clear (&ring->packets);
-  ring->control = cuframes_memfd_unmap (ring->control, ring->message.control_bytes);
+  if (!ring->control_adopted)
+    cuframes_memfd_unmap (ring->control, ring->message.control_bytes);
   ring->control_fd = cuframes_close (ring->control_fd);
   ring->arena = cuframes_arena_unref (ring->arena);
   free ((void *) ring->message.format);

@@ -17,6 +17,7 @@ struct _CuframesRing
   CuframesArena *arena;
   int control_fd;
   CuframesControlPage *control; /* of a ring of packets what both pages have in common */
+  bool control_adopted;         /* the arena unmaps it */
   pthread_mutex_t lock;         /* guards what follows; taken after the publisher's */
   pthread_cond_t released;
   CuframesFrameRing frames;     /* of a ring of frames */

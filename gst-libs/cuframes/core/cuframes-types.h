@@ -149,6 +149,8 @@ typedef enum
 #define CUFRAMES_FRAME_COPIED (1u << 0)
 /** CUFRAMES_FRAME_FENCED: the data is complete once the fence @fence_value is reached. Since: 0.1 */
 #define CUFRAMES_FRAME_FENCED (1u << 1)
+/** CUFRAMES_FRAME_MIRRORED: the GPU writes the fence to the control pages too, see cuframes_frame_is_complete(). Since: 0.1 */
+#define CUFRAMES_FRAME_MIRRORED (1u << 2)
 
 /**
  * CuframesFrameInfo:

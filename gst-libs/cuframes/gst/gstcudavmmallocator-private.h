@@ -18,4 +18,7 @@ gboolean             gst_cuda_vmm_allocator_lay_out      (GstCudaVmmAllocator * 
                                                           const GstVideoInfo * info,
                                                           GstVideoInfo * laid_out);
 
+CUFRAMES_API
+void                 gst_cuda_vmm_memory_detach_stream   (GstMemory * memory);
+
 G_END_DECLS

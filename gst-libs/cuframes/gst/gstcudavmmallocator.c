@@ -295,6 +295,17 @@ gst_cuda_vmm_memory_peek_arena (GstMemory * memory)
   return part == NULL ? NULL : part->arena;
 }
 
+/* Nothing that is queued on the memory's stream concerns the memory any more, or its owner waits for that elsewhere: it is given back as soon
+ * as it is freed. */
+void
+gst_cuda_vmm_memory_detach_stream (GstMemory * memory)
+{
+  Part *part = gst_mini_object_get_qdata (GST_MINI_OBJECT_CAST (memory), part_quark ());
+
+  if (part != NULL)
+    part->stream = NULL;
+}
+
 /**
  * gst_cuda_vmm_memory_export_fd:
  * @memory: memory of a #GstCudaVmmAllocator that this process made

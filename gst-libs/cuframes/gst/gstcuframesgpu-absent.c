@@ -74,6 +74,11 @@ gst_cuframes_gpu_complete (GstBuffer * buffer, gboolean by_fence, guint32 slot, 
   return FALSE;
 }
 
+void
+gst_cuframes_gpu_let_go (GstBuffer * buffer, const CuframesFrameInfo * info)
+{
+}
+
 gint
 gst_cuframes_gpu_let_import (GstCuframesGpu * self, CuframesSubscriber * subscriber)
 {

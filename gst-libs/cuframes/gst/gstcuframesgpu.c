@@ -13,6 +13,10 @@
 /* How long the CPU waits for a fence where downstream carries no stream. */
 #define FENCE_NS (2 * GST_SECOND)
 
+/* How long the CPU looks at a fence before it queues a wait for it: about as long as queueing takes in a process that has just woken (27 us on
+ * an H200), so that at worst twice the better choice is spent. A. Karlin et al., "Empirical studies of competitive spinning" (1991). */
+#define FENCE_SPIN_US 25
+
 struct _GstCuframesGpu
 {
   gatomicrefcount references;
@@ -206,35 +210,49 @@ is_nobody_elses (GstBuffer * buffer, GstMemory * memory)
   return GST_MINI_OBJECT_REFCOUNT_VALUE (buffer) == 1 && GST_MINI_OBJECT_REFCOUNT_VALUE (memory) == 1;
 }
 
+/* Queues a write of the slot's fence word behind the work that writes the frame. */
+static gboolean
+queue_fence (GstMemory * memory, guint32 slot, guint64 value, CuframesFrameInfo * info)
+{
+  GstCudaStream *stream = gst_cuframes_compat_memory_get_stream (memory);
+  CuframesArena *arena = gst_cuda_vmm_memory_peek_arena (memory);
+
+  info->fence_value = cuframes_arena_cuda_fence (slot, value);
+  if (stream == NULL || cuframes_arena_cuda_queue_write (arena, gst_cuframes_compat_stream_get_handle (stream), info->fence_value) != 0)
+    return FALSE;
+  info->flags |= CUFRAMES_FRAME_FENCED | (cuframes_arena_cuda_has_mirror (arena) ? CUFRAMES_FRAME_MIRRORED : 0);
+  return TRUE;
+}
+
 /* Before a slot is published: nothing orders the GPU's writes before the CPU's announcement but this. Either they are waited for here, or a
- * write of the slot's fence word is queued behind them and the frame says so. value rises with every frame of the ring, from 1. */
+ * write of the slot's fence word is queued behind them and the frame says so. value rises with every frame of the ring, from 1. What the CPU
+ * wrote is waited for in any case, since GStreamer's staging memory must outlive its upload. */
 gboolean
 gst_cuframes_gpu_complete (GstBuffer * buffer, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info)
 {
   GstMemory *memory = gst_buffer_peek_memory (buffer, 0);
   const gboolean by_cpu = GST_MEMORY_FLAG_IS_SET (memory, GST_CUDA_MEMORY_TRANSFER_NEED_UPLOAD);
-  GstCudaStream *stream;
-  guint64 fence;
 
   if (by_cpu && !upload (memory))
     return FALSE;
-  if (!gst_cuframes_compat_memory_is_pending (memory))
-    return TRUE;
-  stream = gst_cuframes_compat_memory_get_stream (memory);
-  if (by_fence && stream != NULL) {
-    CuframesArena *arena = gst_cuda_vmm_memory_peek_arena (memory);
-    fence = cuframes_arena_cuda_fence (slot, value);
-    if (cuframes_arena_cuda_queue_write (arena, gst_cuframes_compat_stream_get_handle (stream), fence) == 0) {
-      info->flags |= CUFRAMES_FRAME_FENCED;
-      info->fence_value = fence;
-      /* GStreamer would wait on the CPU when it frees the memory. The slot comes back behind the stream without that. */
-      if (!by_cpu && is_nobody_elses (buffer, memory))
-        gst_cuframes_compat_memory_set_pending (memory, FALSE);
-      return TRUE;
-    }
-  }
-  gst_cuframes_compat_memory_sync (memory);
+  if (!by_fence || by_cpu || !gst_cuframes_compat_memory_is_pending (memory) || !queue_fence (memory, slot, value, info))
+    gst_cuframes_compat_memory_sync (memory);
   return TRUE;
+}
+
+/* Once the slot is published. When its memory is freed, GStreamer would wait for the memory's stream, and so would this library before it
+ * gives back the slot. Where nobody else uses the memory neither is needed if its work is over, and the second alone if the ring does not see
+ * the fence: who writes to the slot next would not wait for it. */
+void
+gst_cuframes_gpu_let_go (GstBuffer * buffer, const CuframesFrameInfo * info)
+{
+  GstMemory *memory = gst_buffer_peek_memory (buffer, 0);
+
+  if (!is_nobody_elses (buffer, memory))
+    return;
+  gst_cuframes_compat_memory_set_pending (memory, FALSE);
+  if (!(info->flags & CUFRAMES_FRAME_FENCED) || info->flags & CUFRAMES_FRAME_MIRRORED)
+    gst_cuda_vmm_memory_detach_stream (memory);
 }
 
 /* Before a publisher says goodbye: whoever waits for its newest frame would wait for ever if this process ended before its GPU. */
@@ -268,6 +286,21 @@ lay_out_frame (const CuframesFrameInfo * info, const GstVideoInfo * caps_info, G
   laid_out->size = info->size_bytes;
 }
 
+static gboolean
+completes_soon (const CuframesFrame * frame)
+{
+  const CuframesFrameInfo *info = cuframes_frame_get_info (frame);
+  gint64 end;
+
+  if (cuframes_frame_is_complete (frame))
+    return TRUE;
+  end = g_get_monotonic_time () + FENCE_SPIN_US;
+  while (info->flags & CUFRAMES_FRAME_MIRRORED && g_get_monotonic_time () < end)
+    if (cuframes_frame_is_complete (frame))
+      return TRUE;
+  return FALSE;
+}
+
 /* (nullable) (transfer full): read-only memory of a leased frame. owner is released when the GPU has finished with it; on failure it is
  * released at once. */
 GstMemory *
@@ -275,7 +308,7 @@ gst_cuframes_gpu_wrap_frame (GstCuframesGpu * self, CuframesFrame * frame, const
 {
   const CuframesFrameInfo *info = cuframes_frame_get_info (frame);
   CuframesArena *arena = cuframes_frame_peek_arena (frame);
-  const gboolean fenced = (info->flags & CUFRAMES_FRAME_FENCED) != 0;
+  const gboolean fenced = !completes_soon (frame);
   GstVideoInfo laid_out;
   GstMemory *memory;
   gboolean complete = TRUE, on_stream = FALSE;

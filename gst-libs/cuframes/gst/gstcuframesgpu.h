@@ -59,6 +59,9 @@ gboolean         gst_cuframes_gpu_complete        (GstBuffer * buffer,
                                                    guint64 value,
                                                    CuframesFrameInfo * info);
 
+void             gst_cuframes_gpu_let_go          (GstBuffer * buffer,
+                                                   const CuframesFrameInfo * info);
+
 void             gst_cuframes_gpu_finish          (CuframesRing * ring,
                                                    guint64 fence);
 
