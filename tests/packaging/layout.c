@@ -8,13 +8,13 @@
   _Static_assert (sizeof (void *) != 8 || (sizeof (type) == (bytes) && offsetof (type, last) == (offset)), "another layout: " #type)
 
 LAYOUT (CuframesArenaInfo, 32, device_uuid, 16);
-LAYOUT (CuframesArenaOps, 24, orphan, 16);
+LAYOUT (CuframesArenaOps, 32, adopt_mirror, 24);
 LAYOUT (CuframesPublisherCallbacks, 32, log, 24);
 LAYOUT (CuframesPublisherConfig, 88, user_data, 80);
 LAYOUT (CuframesRingConfig, 64, format_bytes, 56);
-LAYOUT (CuframesItem, 72, bye, 64);
+LAYOUT (CuframesItem, 88, bye, 80);
 LAYOUT (CuframesSubscriberConfig, 80, device_count, 72);
 LAYOUT (CuframesSubscriberCounters, 72, cursor, 64);
 LAYOUT (CuframesFrameInfo, 192, reserved, 164);
 LAYOUT (CuframesSubscriberStats, 104, name, 72);
-LAYOUT (CuframesPublisherStats, 104, last_publish_ns, 96);
+LAYOUT (CuframesPublisherStats, 112, last_publish_ns, 104);
