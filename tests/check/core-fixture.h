@@ -11,6 +11,8 @@
 
 #define FIXTURE_SKIPPED 77
 #define FIXTURE_SLOT_BYTES 4096u
+/* Packets from one key point to the next. */
+#define FIXTURE_GOP 30u
 
 extern const FixturePart core_part;
 extern const FixtureRole core_roles[];  /* of core-roles.c */

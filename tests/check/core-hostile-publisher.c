@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core-fixture.h"
+#include "core-lies.h"
 #include "cuframes-channel.h"
 #include "cuframes-layout.h"
 #include "cuframes-memfd.h"
@@ -30,16 +31,6 @@ typedef struct
   CuframesMessage ring;
   CuframesSubscriber *subscriber;
 } Liar;
-
-static int
-make_memfd (size_t bytes, unsigned seals)
-{
-  int fd = memfd_create ("cuframes-test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-  if (fd < 0 || ftruncate (fd, (off_t) bytes) != 0 || (seals != 0 && fcntl (fd, F_ADD_SEALS, seals) != 0))
-    abort ();
-  return fd;
-}
 
 /* Everything as it should be, and welcomed. */
 static bool
@@ -126,69 +117,19 @@ sound_pages_are_taken (void)
   liar_close (&liar);
 }
 
-typedef enum
-{
-  A_PIPE,
-  A_DIRECTORY,
-  A_DEVICE,
-  A_SOCKET,
-  AN_ORDINARY_FILE,
-  UNSEALED,
-  TOO_SMALL,
-  EMPTY,
-  WRITE_SEALED,
-  KINDS,
-} Kind;
-
-static int
-make_lie (Kind kind, size_t bytes)
-{
-  int fds[2];
-  FILE *file;
-
-  switch (kind) {
-    case A_PIPE:
-      if (pipe2 (fds, O_CLOEXEC) != 0)
-        abort ();
-      close (fds[1]);
-      return fds[0];
-    case A_DIRECTORY:
-      return open ("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    case A_DEVICE:
-      return open ("/dev/zero", O_RDWR | O_CLOEXEC);
-    case A_SOCKET:
-      return socket (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    case AN_ORDINARY_FILE:
-      file = tmpfile ();
-      fds[0] = fcntl (fileno (file), F_DUPFD_CLOEXEC, 0);
-      fclose (file);
-      if (ftruncate (fds[0], (off_t) bytes) != 0)
-        abort ();
-      return fds[0];
-    case UNSEALED:
-      return make_memfd (bytes, 0);
-    case TOO_SMALL:
-      return make_memfd (bytes - 1, F_SEAL_SHRINK | F_SEAL_GROW);
-    case EMPTY:
-      return make_memfd (0, F_SEAL_SHRINK | F_SEAL_GROW);
-    default:
-      return make_memfd (bytes, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
-  }
-}
-
 static void
 descriptors_that_are_something_else_are_found_out (void)
 {
   for (int which = 0; which < 3; which++)
-    for (Kind kind = 0; kind < KINDS; kind++) {
+    for (LieKind kind = 0; kind < LIE_KINDS; kind++) {
       const size_t sizes[] = { CUFRAMES_META_OFFSET_BYTES + SLOTS * META_BYTES, SLOTS * SLOT_BYTES, CUFRAMES_PAGE_BYTES };
       Liar liar;
       /* a file that nobody can write is a fine arena of a publisher that has nothing more to say */
-      if (kind == WRITE_SEALED && which == 1)
+      if (kind == LIE_WRITE_SEALED && which == 1)
         continue;
       REQUIRE (liar_open (&liar, 4));
       close (liar.fds[which]);
-      liar.fds[which] = make_lie (kind, sizes[which]);
+      liar.fds[which] = lie_make (kind, sizes[which]);
       CHECK (send_ring (&liar));
       if (!is_found_out (&liar, 0)) {
         fprintf (stderr, "  descriptor %d, kind %d\n", which, (int) kind);
@@ -395,14 +336,14 @@ messages_out_of_place_are_found_out (void)
 static void
 events_in_false_files_are_found_out (void)
 {
-  for (Kind kind = 0; kind < KINDS; kind++) {
+  for (LieKind kind = 0; kind < LIE_KINDS; kind++) {
     const CuframesMessage message = {.type = CUFRAMES_MESSAGE_EVENT,.event = {.serial = 1,.kind = CUFRAMES_EVENT_GST,.byte_count = 100000} };
     Liar liar;
     int fd;
-    if (kind == WRITE_SEALED)
+    if (kind == LIE_WRITE_SEALED)
       continue;
     REQUIRE (liar_open (&liar, 4));
-    fd = make_lie (kind, 100000);
+    fd = lie_make (kind, 100000);
     CHECK_EQUAL (cuframes_channel_send (liar.fd, &message, &fd, 1), 0);
     close (fd);
     CHECK (is_found_out (&liar, 0));

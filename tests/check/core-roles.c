@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/timerfd.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ puppet_connect (Puppet *puppet, const char *channel, const char *flags)
   return r != 0 ? r : cuframes_subscriber_connect (puppet->subscriber, FIXTURE_BOUND_NS);
 }
 
-/* How many of count frames were taken; a frame that is not what it should be ends it. */
+/* How many of count frames or packets were taken; one that is not what it should be ends it. */
 static long
 puppet_take (Puppet *puppet, long count, bool hold)
 {
@@ -57,6 +58,13 @@ puppet_take (Puppet *puppet, long count, bool hold)
       return -r;
     if (item.kind == CUFRAMES_ITEM_DISCONNECTED)
       return -100;
+    if (item.kind == CUFRAMES_ITEM_PACKET) {
+      r = sink_take (puppet->subscriber, &item);
+      if (r != 0 && r != -EAGAIN)
+        return -200;
+      puppet->newest = item.packet_info->sequence;
+      taken += r == 0;
+    }
     if (item.kind != CUFRAMES_ITEM_FRAME)
       continue;
     if (!frame_is_whole (item.frame))
@@ -176,6 +184,43 @@ count_subscribers (Source *source)
   return stats.subscribers;
 }
 
+/* Waits for the next tick of a timer. */
+static uint64_t
+await_tick (int timer_fd)
+{
+  uint64_t ticks = 0;
+
+  return read (timer_fd, &ticks, sizeof ticks) == (ssize_t) sizeof ticks ? ticks : 1;
+}
+
+static int
+make_timer (uint64_t period_ns)
+{
+  const struct timespec period = { (time_t) (period_ns / 1000000000), (long) (period_ns % 1000000000) };
+  const struct itimerspec times = { period, period };
+  int fd = timerfd_create (CLOCK_MONOTONIC, TFD_CLOEXEC);
+
+  if (fd < 0 || timerfd_settime (fd, 0, &times, NULL) != 0)
+    abort ();
+  return fd;
+}
+
+/* As a camera does: so many packets a second, whoever is how fast. */
+static long
+publish_at_rate (Source *source, uint64_t count, uint64_t per_second)
+{
+  const int timer_fd = make_timer (1000000000 / per_second);
+  long published = 0;
+
+  while (count > 0) {
+    uint64_t ticks = await_tick (timer_fd);
+    for (; ticks > 0 && count > 0; ticks--, count--)
+      published += source_publish_stream (source, 1, FIXTURE_GOP, 20000);
+  }
+  close (timer_fd);
+  return published;
+}
+
 static int
 play_publisher (int argc, char **argv)
 {
@@ -192,6 +237,12 @@ play_publisher (int argc, char **argv)
       answer (puppet_open (&source, rest, flags));
     else if (strcmp (word, "ring") == 0)
       answer (source_start_ring (&source, (uint32_t) atol (rest), 1, "format"));
+    else if (strcmp (word, "packets") == 0)
+      answer (source_start_packets (&source, (uint32_t) atol (rest), (uint64_t) atol (flags), "packets"));
+    else if (strcmp (word, "stream") == 0)
+      answer (source_publish_stream (&source, (uint64_t) atol (rest), FIXTURE_GOP, (uint64_t) atol (flags)));
+    else if (strcmp (word, "pace") == 0)
+      answer (publish_at_rate (&source, (uint64_t) atol (rest), (uint64_t) atol (flags)));
     else if (strcmp (word, "publish") == 0)
       answer (source_publish_many (&source, (uint64_t) atol (rest)));
     else if (strcmp (word, "event") == 0)
@@ -283,10 +334,79 @@ play_runner (int argc, char **argv)
   return 0;
 }
 
+/* A reader of packets that takes what comes until the channel ends, and tells what it saw. */
+typedef struct
+{
+  uint64_t packets, torn, wrong, missed, restarts, astray, lost;
+  uint64_t first, last;
+} Reading;
+
+/* Numbers must go on where they were, or behind what was missed, and then with a key point. */
+static void
+read_packet (Reading *reading, CuframesSubscriber *subscriber, const CuframesItem *item)
+{
+  const CuframesPacketInfo info = *item->packet_info;
+  const int r = sink_take (subscriber, item);
+  const bool goes_on = reading->packets > 0;
+
+  if (goes_on)
+    reading->missed += item->missed;
+  reading->restarts += goes_on && item->missed > 0;
+  if ((item->missed > 0 || !goes_on) && (info.flags & (CUFRAMES_PACKET_KEY | CUFRAMES_PACKET_HEADER)) == 0)
+    reading->astray++;
+  reading->lost += r == -EAGAIN;
+  reading->torn += r != 0 && r != -EAGAIN;
+  if (r != 0)
+    return;
+  if (!goes_on)
+    reading->first = info.sequence;
+  else if (info.sequence != reading->first + reading->packets + reading->missed)
+    reading->wrong++;
+  reading->last = info.sequence;
+  reading->packets++;
+}
+
+/* "packets torn wrong missed restarts astray lost last": astray are restarts that are no key point, lost were overwritten while they were copied. */
+static int
+play_packet_reader (int argc, char **argv)
+{
+  const char *flags = argc > 1 ? argv[1] : "";
+  const CuframesSubscriberConfig config = {.start = has_flag (flags, "next") ? CUFRAMES_START_NEXT : has_flag (flags, "oldest") ? CUFRAMES_START_OLDEST
+        : CUFRAMES_START_LATEST };
+  CuframesSubscriber *subscriber;
+  CuframesItem item;
+  Reading reading = { 0 };
+
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+  subscriber = sink_open (argv[0], &config);
+  if (subscriber == NULL)
+    return 3;
+  do {
+    if (cuframes_subscriber_next (subscriber, 3 * FIXTURE_BOUND_NS, &item) != 0)
+      return 4;
+    if (item.kind == CUFRAMES_ITEM_FORMAT)
+      answer (0);
+    if (item.kind != CUFRAMES_ITEM_PACKET)
+      continue;
+    if (has_flag (flags, "slow")) {
+      const int timer_fd = make_timer (10000000);
+      await_tick (timer_fd);
+      close (timer_fd);
+    }
+    read_packet (&reading, subscriber, &item);
+  } while (item.kind != CUFRAMES_ITEM_DISCONNECTED);
+  printf ("%llu %llu %llu %llu %llu %llu %llu %llu\n", (unsigned long long) reading.packets, (unsigned long long) reading.torn,
+      (unsigned long long) reading.wrong, (unsigned long long) reading.missed, (unsigned long long) reading.restarts,
+      (unsigned long long) reading.astray, (unsigned long long) reading.lost, (unsigned long long) reading.last);
+  cuframes_subscriber_free (subscriber);
+  return 0;
+}
+
 const FixtureRole core_roles[] = {
   {"subscriber", play_subscriber},
   {"publisher", play_publisher},
   {"runner", play_runner},
+  {"packet-reader", play_packet_reader},
 };
 
 const size_t core_role_count = sizeof core_roles / sizeof core_roles[0];

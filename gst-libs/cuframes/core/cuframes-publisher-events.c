@@ -64,7 +64,9 @@ cuframes_publisher_send_event (CuframesPublisher *publisher, CuframesEventKind k
   if (sticky_key != 0)
     r = keep_sticky (publisher, kind, sticky_key, bytes, (uint32_t) byte_count);
   if (r == 0) {
-    event.serial = ++publisher->event_serial;
+    /* 0 says "kept for those who join". */
+    publisher->event_serial += publisher->event_serial == UINT64_MAX ? 2 : 1;
+    event.serial = publisher->event_serial;
     event.after_sequence = publisher->head;
     for (uint32_t i = 0; i < publisher->peer_count; i++) {
       if (cuframes_peer_queue_event (publisher->peers[i], &event) != 0)
