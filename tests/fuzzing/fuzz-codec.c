@@ -10,13 +10,8 @@
  * With WRITE_CORPUS in the environment nothing is fuzzed: the rich examples of
  * the codec's tests are written into that folder as seeds. */
 
-#include <stdint.h>
-#include <stdlib.h>
-
 #include "codec-fixture.h"
-
-int LLVMFuzzerInitialize (int *argc, char ***argv);
-int LLVMFuzzerTestOneInput (const uint8_t * data, size_t size);
+#include "fuzz.h"
 
 static void
 write_corpus (const gchar * folder)

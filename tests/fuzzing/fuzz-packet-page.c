@@ -3,22 +3,15 @@
  *
  * The input changes words of pages that hold a good stream: first byte: where to start and resume, and how many changes come before
  * the reader does; then ten bytes each: which word (two bytes, little-endian), what value. The rest come one each at the reader's
- * test points, between its copies and its validations. Build with -DCUFRAMES_TESTPOINTS and -fsanitize=address,undefined. */
-#ifndef CUFRAMES_TESTPOINTS
-#error "this target steps in at the test points"
-#endif
-#include <string.h>
-
+ * test points, between its copies and its validations. */
 #include "cuframes-packet-ring.h"
 #include "cuframes-util.h"
+#include "fuzz.h"
 
 #define INDEX_SIZE 16u
 #define DATA_BYTES 4096u
 #define CONTROL_BYTES (offsetof (CuframesPacketControlPage, index) + INDEX_SIZE * sizeof (CuframesPacketEntry))
 #define CHANGE_BYTES 10u
-
-int LLVMFuzzerTestOneInput (const uint8_t * input, size_t input_bytes);
-void cuframes_testpoint (const char *name);
 
 /* The pages' own memory, so that a step beyond their end is seen. */
 static uint64_t *control, *data;
