@@ -279,7 +279,7 @@ play_two_gpus (bool within_reach)
 {
   char text[CUFRAMES_TEXT_BYTES] = "";
   CuframesCudaDevice *second = NULL;
-  CUcontext second_context;
+  CUcontext second_context = NULL;
   CUdevice cuda_device;
   int count = 0, r;
 
