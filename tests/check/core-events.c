@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "core-fixture.h"
+#include "cuframes-publisher-private.h"
 
 static CuframesPublisherStats
 get_stats (const Source *source)
@@ -24,7 +25,7 @@ send_text (Source *source, uint64_t sticky_key, const char *text)
   return cuframes_publisher_send_event (source->publisher, CUFRAMES_EVENT_GST, sticky_key, text, strlen (text));
 }
 
-/* "F" a frame, "R" a format, "C" connected, "D" the end, "!" a frame that is torn, else an event's text; as many as there are at once. */
+/* "F" a frame, "R" a format, "C" connected, "D" the end, "E" the end of the stream, "!" a frame that is torn, else an event's text; as many as there are at once. */
 static void
 describe (CuframesSubscriber *subscriber, char *story, size_t story_bytes)
 {
@@ -33,7 +34,9 @@ describe (CuframesSubscriber *subscriber, char *story, size_t story_bytes)
   story[0] = 0;
   while (cuframes_subscriber_next (subscriber, 20000000, &item) == 0 && strlen (story) + 32 < story_bytes) {
     char *end = story + strlen (story);
-    if (item.kind == CUFRAMES_ITEM_EVENT)
+    if (item.kind == CUFRAMES_ITEM_EVENT && item.event_kind == CUFRAMES_EVENT_EOS)
+      strcpy (end, "E ");
+    else if (item.kind == CUFRAMES_ITEM_EVENT)
       snprintf (end, 32, "%.*s ", (int) item.byte_count, (const char *) item.bytes);
     else
       snprintf (end, 32, "%s ", item.kind == CUFRAMES_ITEM_CONNECTED ? "C" : item.kind == CUFRAMES_ITEM_FORMAT ? "R"
@@ -148,6 +151,172 @@ late_joiners_are_told_what_is_kept (void)
   subscriber = sink_open ("cam", NULL);
   REQUIRE (subscriber != NULL);
   CHECK_STORY (subscriber, "C R F ");
+  cuframes_subscriber_free (subscriber);
+  source_close (&source);
+}
+
+/* Who joins after the end of a stream gets the frames that are still there, and then the end. */
+static void
+the_end_of_a_stream_comes_behind_its_frames (void)
+{
+  static const struct
+  {
+    CuframesStart start;
+    const char *story;
+  } joins[] = { {CUFRAMES_START_OLDEST, "C R segment F F F F E "}, {CUFRAMES_START_LATEST, "C R segment F E "}, {CUFRAMES_START_NEXT, "C R segment E "} };
+  Source source;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 8, 1, "f") == 0);
+  CHECK_EQUAL (send_text (&source, 1, "segment"), 0);
+  CHECK_EQUAL (source_publish_many (&source, 4), 4);
+  CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_EOS, 2, NULL, 0), 0);
+  for (int i = 0; i < 3; i++) {
+    const CuframesSubscriberConfig config = {.start = joins[i].start };
+    CuframesSubscriber *subscriber = sink_open ("cam", &config);
+    char story[256];
+    REQUIRE (subscriber != NULL);
+    describe (subscriber, story, sizeof story);
+    if (strcmp (story, joins[i].story) != 0) {
+      fprintf (stderr, "  the story is \"%s\", not \"%s\"\n", story, joins[i].story);
+      CHECK (!"the end comes behind the frames");
+    }
+    cuframes_subscriber_free (subscriber);
+  }
+  source_close (&source);
+}
+
+/* The end of one stream and the beginning of the next stay where they are. */
+static void
+the_end_of_a_stream_comes_before_the_next_one (void)
+{
+  const CuframesSubscriberConfig config = {.start = CUFRAMES_START_OLDEST };
+  CuframesSubscriber *subscriber;
+  Source source;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 8, 1, "f") == 0);
+  CHECK_EQUAL (source_publish_many (&source, 2), 2);
+  CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_EOS, 2, NULL, 0), 0);
+  subscriber = sink_open ("cam", &config);
+  REQUIRE (subscriber != NULL);
+  CHECK_EQUAL (send_text (&source, 0, "again"), 0);
+  CHECK_EQUAL (source_publish_many (&source, 2), 2);
+  CHECK_STORY (subscriber, "C R F F E again F F ");
+  cuframes_subscriber_free (subscriber);
+  subscriber = sink_open ("cam", &config);
+  REQUIRE (subscriber != NULL);
+  CHECK_STORY (subscriber, "C R F F E F F ");
+  cuframes_subscriber_free (subscriber);
+  source_close (&source);
+}
+
+/* The publisher goes while the subscriber has not even mapped the first format: nothing is lost. */
+static void
+the_last_format_is_sent_before_the_publisher_goes (void)
+{
+  CuframesSubscriber *subscriber;
+  Source source;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 8, 1, "f") == 0);
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL);
+  CHECK_EQUAL (source_publish_many (&source, 2), 2);
+  CHECK_EQUAL (source_start_ring (&source, 8, 1, "g"), 0);
+  CHECK_EQUAL (source_publish_many (&source, 3), 3);
+  CHECK_EQUAL (send_text (&source, 0, "late"), 0);
+  CHECK_EQUAL (source_publish (&source), 0);
+  CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_EOS, 0, NULL, 0), 0);
+  source_close (&source);
+  CHECK_STORY (subscriber, "C R F F R F F F late F E D ");
+  cuframes_subscriber_free (subscriber);
+}
+
+/* A hundred formats follow, and the first stays as it is: it costs one generation, no more. */
+static void
+who_never_maps_a_format_keeps_one_alive (void)
+{
+  unsigned arenas;
+  Source source;
+  Raw raw;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
+  REQUIRE (raw_join (&raw, "cam"));
+  CHECK_EQUAL (source_start_ring (&source, 4, 1, "f"), 0);
+  CHECK (WAIT_UNTIL (fixture_count_mappings ("memfd:cuframes-arena") == 2));
+  arenas = fixture_count_mappings ("memfd:");
+  for (int i = 0; i < 100; i++) {
+    CHECK_EQUAL (source_start_ring (&source, 4, 1, "f"), 0);
+    CHECK_EQUAL (source_publish (&source), 0);
+  }
+  CHECK (WAIT_UNTIL (fixture_count_mappings ("memfd:cuframes-arena") == 2));
+  CHECK_EQUAL (fixture_count_mappings ("memfd:"), arenas);
+  /* it says so in the end, and gets the newest */
+  CHECK (raw_ready (&raw, raw.generation));
+  CHECK_EQUAL (raw_next (raw.fd, NULL, 0), 4);
+  CHECK (WAIT_UNTIL (fixture_count_mappings ("memfd:cuframes-arena") == 1));
+  raw_close (&raw);
+  source_close (&source);
+}
+
+/* Host memory that looks about when it is freed. */
+typedef struct
+{
+  CuframesArena head;
+  CuframesArena *inner;
+  CuframesPublisher *publisher;
+  pthread_t application;
+  int *freed;                   /* atomic: 1 as it should be, 2 under the lock or on the application's thread */
+} Watched;
+
+static int
+watched_export_fd (CuframesArena *arena, int *ret_fd)
+{
+  return cuframes_arena_export_fd (((Watched *) arena)->inner, ret_fd);
+}
+
+static void
+watched_free (CuframesArena *arena)
+{
+  Watched *self = (Watched *) arena;
+  const bool is_free = pthread_mutex_trylock (&self->publisher->lock) == 0;
+
+  if (is_free)
+    pthread_mutex_unlock (&self->publisher->lock);
+  cuframes_arena_unref (self->inner);
+  __atomic_store_n (self->freed, is_free && !pthread_equal (pthread_self (), self->application) ? 1 : 2, __ATOMIC_SEQ_CST);
+  free (self);
+}
+
+static const CuframesArenaOps watched_ops = {.export_fd = watched_export_fd,.free = watched_free };
+
+/* Unmapping a large ring takes milliseconds, in which nothing else may have to wait. */
+static void
+an_old_format_is_unmapped_beside_what_is_published (void)
+{
+  CuframesRingConfig config = {.slot_bytes = 4096,.slot_count = 4,.reserve_count = 1,.fence_offset_bytes = CUFRAMES_NONE,.format = "f",.format_bytes = 1 };
+  Watched *watched = calloc (1, sizeof *watched);
+  CuframesSubscriber *subscriber;
+  CuframesArenaInfo info;
+  CuframesRing *ring = NULL;
+  int freed = 0;
+  Source source;
+
+  REQUIRE (source_open (&source, "cam", NULL) == 0);
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL && cuframes_arena_new_host (4 * 4096, &watched->inner) == 0);
+  watched->publisher = source.publisher;
+  watched->application = pthread_self ();
+  watched->freed = &freed;
+  cuframes_arena_get_info (watched->inner, &info);
+  cuframes_arena_init (&watched->head, &watched_ops, &info, cuframes_arena_get_address (watched->inner));
+  config.arena = &watched->head;
+  CHECK_EQUAL (cuframes_publisher_start_ring (source.publisher, &config, &ring), 0);
+  cuframes_arena_unref (config.arena);
+  cuframes_ring_unref (ring);
+  CHECK_STORY (subscriber, "C R ");
+  CHECK_EQUAL (source_start_ring (&source, 4, 1, "g"), 0);
+  CHECK_STORY (subscriber, "R ");
+  CHECK (WAIT_UNTIL (__atomic_load_n (&freed, __ATOMIC_SEQ_CST) != 0));
+  CHECK_EQUAL (freed, 1);
   cuframes_subscriber_free (subscriber);
   source_close (&source);
 }
@@ -358,6 +527,11 @@ static const FixtureTest tests[] = {
   {"who is overrun still gets every event, and in its place", who_is_overrun_still_gets_every_event},
   {"late joiners are told what is kept for them", late_joiners_are_told_what_is_kept},
   {"what is kept for late joiners comes before their first frame", what_is_kept_comes_before_the_first_frame},
+  {"the end of a stream comes behind the frames that are still there", the_end_of_a_stream_comes_behind_its_frames},
+  {"the end of a stream comes before the next stream", the_end_of_a_stream_comes_before_the_next_one},
+  {"the last format is sent before the publisher goes", the_last_format_is_sent_before_the_publisher_goes},
+  {"who never maps a format keeps one alive, however many follow", who_never_maps_a_format_keeps_one_alive},
+  {"an old format is unmapped beside what is published", an_old_format_is_unmapped_beside_what_is_published},
   {"events of every size arrive", events_of_every_size_arrive},
   {"formats of every size arrive", formats_of_every_size_arrive},
   {"no wake-up is lost between frames, events and formats", no_wake_up_is_lost},

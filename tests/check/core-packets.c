@@ -378,6 +378,21 @@ events_come_also_while_no_key_point_does (void)
 }
 
 static void
+the_end_of_a_stream_comes_behind_its_packets (void)
+{
+  CuframesSubscriber *subscriber;
+  Source source;
+
+  REQUIRE (open_stream (&source, NULL, 64, 1 << 20, 14));
+  CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_EOS, 1, NULL, 0), 0);
+  subscriber = sink_open ("cam", NULL);
+  REQUIRE (subscriber != NULL);
+  CHECK_STORY (subscriber, "C R P P P P E ");
+  cuframes_subscriber_free (subscriber);
+  source_close (&source);
+}
+
+static void
 who_is_overrun_still_gets_every_event (void)
 {
   CuframesSubscriber *subscriber;
@@ -600,6 +615,7 @@ static const FixtureTest tests[] = {
   {"sizes out of range are refused", sizes_out_of_range_are_refused},
   {"events keep their place among packets and formats", events_keep_their_place_among_packets},
   {"events come also while no key point does", events_come_also_while_no_key_point_does},
+  {"the end of a stream comes behind the packets that are still there", the_end_of_a_stream_comes_behind_its_packets},
   {"who is overrun still gets every event, and in its place", who_is_overrun_still_gets_every_event},
   {"frames and packets follow each other on one channel", frames_and_packets_follow_each_other_on_one_channel},
   {"an event loop is woken once for each packet and quiet in between", an_event_loop_is_woken_once_for_each_packet},

@@ -254,7 +254,8 @@ ring_comes_later (const CuframesOutgoing *entry)
   return false;
 }
 
-/* A generation is sent when the one before it was mapped: so a subscriber that reads nothing keeps two alive at most. */
+/* A generation is sent when the one before it was mapped: so a subscriber that reads nothing keeps one alive besides the current one, however many
+ * follow. */
 static int
 flush_one (CuframesPeer *peer, CuframesRing *current)
 {
@@ -262,7 +263,7 @@ flush_one (CuframesPeer *peer, CuframesRing *current)
     return send_event (peer, &peer->queue->event);
   if (ring_comes_later (peer->queue) || current == NULL)
     return 0;
-  if (peer->sent_generation != peer->ready_generation)
+  if (peer->sent_generation != peer->ready_generation && !peer->ending)
     return CUFRAMES_E_FULL;
   return send_ring (peer, current);
 }

@@ -31,6 +31,7 @@ typedef struct
   bool lingering;               /* off the channel, but what it holds is honoured until it hangs up */
   bool dead;                    /* to be removed by the server */
   bool announced;               /* the application was told of it */
+  bool ending;                  /* the publisher goes: no generation follows that READY would have to be waited for */
   CuframesPeerIdentity identity;
   CuframesHello hello;          /* what it said of itself */
   CuframesRing *ring;           /* the one its page belongs to */

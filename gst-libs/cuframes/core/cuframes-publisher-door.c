@@ -201,7 +201,8 @@ greet (CuframesPublisher *publisher, CuframesPeer *peer)
   if (r == 0 && publisher->ring != NULL)
     r = cuframes_peer_queue_ring (peer);
   for (const CuframesSticky * sticky = publisher->stickies; r == 0 && sticky != NULL; sticky = sticky->next) {
-    const CuframesEventMessage event = {.kind = sticky->kind,.byte_count = sticky->byte_count,.bytes = sticky->bytes };
+    const CuframesEventMessage event = {.after_sequence = sticky->after_sequence,.kind = sticky->kind,.byte_count = sticky->byte_count,
+      .bytes = sticky->bytes };
     r = cuframes_peer_queue_event (peer, &event);
   }
   if (r != 0)

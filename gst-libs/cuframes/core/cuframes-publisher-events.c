@@ -22,7 +22,7 @@ keep_sticky (CuframesPublisher *publisher, CuframesEventKind kind, uint64_t key,
 
   if (sticky == NULL)
     return -ENOMEM;
-  *sticky = (CuframesSticky) { .key = key,.kind = kind,.byte_count = byte_count };
+  *sticky = (CuframesSticky) { .key = key,.after_sequence = publisher->head,.kind = kind,.byte_count = byte_count };
   if (byte_count > 0)
     memcpy (sticky->bytes, bytes, byte_count);
   while (*place != NULL && (*place)->key != key)
@@ -44,8 +44,8 @@ keep_sticky (CuframesPublisher *publisher, CuframesEventKind kind, uint64_t key,
  * @bytes: (nullable): what it carries; copied
  * @byte_count: length of @bytes, at most %CUFRAMES_EVENT_BYTES_MAX
  *
- * Sends an event to every subscriber, in its place behind the frames published so far. One that leaves too much unread is taken off the
- * channel. Any thread.
+ * Sends an event to every subscriber, in its place behind the frames or packets published so far. Those who join later are told of what is
+ * kept before all else, but of the end of the stream in its place. One that leaves too much unread is taken off the channel. Any thread.
  *
  * Returns: 0, -EMSGSIZE if it is too long, or -ENOMEM
  *

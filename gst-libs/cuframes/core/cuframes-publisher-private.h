@@ -16,6 +16,7 @@ struct _CuframesSticky
 {
   CuframesSticky *next;
   uint64_t key;
+  uint64_t after_sequence;      /* where it had its place when it was sent */
   CuframesEventKind kind;
   uint32_t byte_count;
   uint8_t bytes[];
@@ -42,6 +43,7 @@ struct _CuframesPublisher
   int adopted[CUFRAMES_ADOPTED_MAX];
   uint32_t adopted_count;
   CuframesRing *ring;
+  CuframesRing *old_rings;      /* superseded; the server forgets those that no peer refers to, because unmapping takes its time */
   uint32_t generation;
   uint64_t head;
   uint64_t event_serial;

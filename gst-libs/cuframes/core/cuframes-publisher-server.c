@@ -206,6 +206,40 @@ serve_peers (CuframesServer *server, uint32_t first, uint32_t count)
 }
 
 static bool
+is_referred_to (const CuframesPublisher *publisher, const CuframesRing *ring)
+{
+  for (uint32_t i = 0; i < publisher->peer_count; i++)
+    if (publisher->peers[i]->ring == ring)
+      return true;
+  return false;
+}
+
+/* With the last reference a ring is unmapped, which for a large one takes milliseconds: not under the lock, and not on the thread that publishes. */
+static void
+forget_rings (CuframesPublisher *publisher)
+{
+  CuframesRing *forgotten = NULL;
+
+  pthread_mutex_lock (&publisher->lock);
+  for (CuframesRing ** place = &publisher->old_rings; *place != NULL;) {
+    CuframesRing *old = *place;
+    if (is_referred_to (publisher, old)) {
+      place = &old->next;
+      continue;
+    }
+    *place = old->next;
+    old->next = forgotten;
+    forgotten = old;
+  }
+  pthread_mutex_unlock (&publisher->lock);
+  while (forgotten != NULL) {
+    CuframesRing *old = forgotten;
+    forgotten = old->next;
+    cuframes_ring_unref (old);
+  }
+}
+
+static bool
 serve (CuframesServer *server)
 {
   CuframesPublisher *publisher = server->publisher;
@@ -230,10 +264,12 @@ serve (CuframesServer *server)
   if (server->polls[1].revents != 0)
     cuframes_server_accept (server);
   cuframes_server_expire (server);
+  forget_rings (publisher);
   tell (server);
   return true;
 }
 
+/* What is still queued goes out as far as there is room, a last generation too: memory outlives its publisher. */
 static void
 say_goodbye (CuframesServer *server)
 {
@@ -241,6 +277,7 @@ say_goodbye (CuframesServer *server)
 
   pthread_mutex_lock (&publisher->lock);
   for (uint32_t i = 0; i < publisher->peer_count; i++) {
+    publisher->peers[i]->ending = true;
     cuframes_peer_flush (publisher->peers[i], publisher->ring);
     cuframes_peer_dismiss (publisher->peers[i], CUFRAMES_BYE_SHUTDOWN);
   }

@@ -75,6 +75,11 @@ destroy (CuframesPublisher *publisher)
   if (publisher->ring != NULL)
     cuframes_ring_set_flushing (publisher->ring, true);
   cuframes_ring_unref (publisher->ring);
+  while (publisher->old_rings != NULL) {
+    CuframesRing *old = publisher->old_rings;
+    publisher->old_rings = old->next;
+    cuframes_ring_unref (old);
+  }
   cuframes_publisher_drop_events (publisher);
   cuframes_listener_close (&publisher->listener);
   cuframes_close (publisher->server_wake_fd);
@@ -183,8 +188,11 @@ cuframes_publisher_adopt (CuframesPublisher *publisher, int take_fd)
 void
 cuframes_publisher_flush_peer (CuframesPublisher *publisher, CuframesPeer *peer)
 {
+  const CuframesRing *before = peer->ring;
   int r = cuframes_peer_flush (peer, publisher->ring);
 
+  if (peer->ring != before)
+    cuframes_publisher_kick_server (publisher);
   if (r == CUFRAMES_E_FULL) {
     cuframes_publisher_kick_server (publisher);
     return;
@@ -234,7 +242,7 @@ tell_observer (CuframesPublisher *publisher, CuframesPeer *peer)
 int
 cuframes_publisher_announce_ring (CuframesPublisher *publisher, CuframesRing *ring)
 {
-  CuframesRing *old;
+  CuframesRing *old = NULL;
   int r;
 
   pthread_mutex_lock (&publisher->lock);
@@ -252,7 +260,11 @@ cuframes_publisher_announce_ring (CuframesPublisher *publisher, CuframesRing *ri
       if (publisher->peers[i]->observer)
         tell_observer (publisher, publisher->peers[i]);
     }
-    cuframes_ring_unref (old);
+    if (old != NULL) {
+      old->next = publisher->old_rings;
+      publisher->old_rings = old;
+      cuframes_publisher_kick_server (publisher);
+    }
   }
   pthread_mutex_unlock (&publisher->lock);
   return r;

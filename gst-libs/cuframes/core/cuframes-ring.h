@@ -13,6 +13,7 @@
 struct _CuframesRing
 {
   unsigned references;          /* atomic */
+  CuframesRing *next;           /* among those that its publisher is about to forget */
   CuframesRingMessage message;  /* its geometry; the format is owned */
   CuframesArena *arena;
   int control_fd;
