@@ -88,6 +88,55 @@ events_keep_their_place (void)
   cuframes_subscriber_free (subscriber);
 }
 
+static void *
+say_the_last_word (void *data)
+{
+  Source *source = data;
+
+  if (send_text (source, 0, "last") == 0)
+    source_close (source);
+  return NULL;
+}
+
+/* Whether an event comes before the end. */
+static bool
+hears_the_last_word (CuframesSubscriber *subscriber)
+{
+  const uint64_t end_ns = fixture_now_ns () + 10000000000u;
+  bool heard = false;
+  CuframesItem item;
+
+  while (fixture_now_ns () < end_ns) {
+    if (cuframes_subscriber_try_next (subscriber, &item) != 0)
+      continue;
+    heard |= item.kind == CUFRAMES_ITEM_EVENT;
+    cuframes_frame_unref (item.frame);
+    if (item.kind == CUFRAMES_ITEM_DISCONNECTED)
+      return heard;
+  }
+  return false;
+}
+
+static void
+the_last_event_comes_before_the_end (void)
+{
+  for (unsigned i = 0; i < 400; i++) {
+    CuframesSubscriber *subscriber;
+    CuframesItem item;
+    pthread_t thread;
+    Source source;
+    bool heard;
+    REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
+    subscriber = sink_open ("cam", NULL);
+    REQUIRE (subscriber != NULL && sink_expect (subscriber, CUFRAMES_ITEM_CONNECTED, &item) && sink_expect (subscriber, CUFRAMES_ITEM_FORMAT, &item));
+    REQUIRE (pthread_create (&thread, NULL, say_the_last_word, &source) == 0);
+    heard = hears_the_last_word (subscriber);
+    pthread_join (thread, NULL);
+    cuframes_subscriber_free (subscriber);
+    REQUIRE (heard);
+  }
+}
+
 static void
 who_is_overrun_still_gets_every_event (void)
 {
@@ -524,6 +573,7 @@ a_full_socket_costs_the_server_no_time (void)
 
 static const FixtureTest tests[] = {
   {"events keep their place among frames and formats", events_keep_their_place},
+  {"the last event comes before the end, however fast they follow", the_last_event_comes_before_the_end},
   {"who is overrun still gets every event, and in its place", who_is_overrun_still_gets_every_event},
   {"late joiners are told what is kept for them", late_joiners_are_told_what_is_kept},
   {"what is kept for late joiners comes before their first frame", what_is_kept_comes_before_the_first_frame},

@@ -226,9 +226,13 @@ cuframes_subscriber_try_next (CuframesSubscriber *subscriber, CuframesItem *ret_
   }
   if (has_news (subscriber))
     hear (subscriber);
-  if (subscriber->view.control != NULL && subscriber->bye == 0)
+  if (subscriber->view.control != NULL && subscriber->bye == 0) {
     /* relaxed: it may be seen late, the pipe wakes */
     subscriber->bye = atomic_load_explicit (&subscriber->view.page->bye, memory_order_relaxed);
+    /* What was sent before it may have come after our look at the socket. */
+    if (subscriber->bye != 0)
+      hear (subscriber);
+  }
   if (subscriber->bye > CUFRAMES_BYE_SHUTDOWN) {
     deliver_end (subscriber, ret_item);
     return 0;
