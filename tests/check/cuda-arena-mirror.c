@@ -44,7 +44,7 @@ test_a_mirror_follows_its_fence (void)
   CHECK (cuframes_arena_cuda_wait_host (arena, first, 3000000) == CUFRAMES_E_TIMEOUT);
   CHECK (look (&words[2]) == 0);
   CHECK (cuframes_arena_cuda_queue_write (arena, other, gate) == 0);
-  CHECK (cu.stream_synchronize (writer) == CUDA_SUCCESS);
+  CHECK (cu.stream_synchronize (other) == CUDA_SUCCESS && cu.stream_synchronize (writer) == CUDA_SUCCESS);
   CHECK (look (&words[1]) == 1 && look (&words[2]) == 5 && look (&words[3]) == 0);
   /* What lets a dead publisher's waits go says of no frame that it is complete. */
   CHECK (cuframes_arena_cuda_release_waiters (copy) == 0 && look (&words[2]) == 5 && look (&words[3]) == 0);

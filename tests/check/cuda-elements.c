@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Frames in GPU memory from element to element, between processes, on the software driver. Its streams start each piece of work late, so
- * that whoever does not wait for it is found out by the number in the pixels. Nothing of CUDA is in this process. */
+/* Frames in GPU memory from element to element, between processes: on the software driver, whose streams start each piece of work late, so that
+ * whoever does not wait for it is found out by the number in the pixels, and with CUFRAMES_TEST_GPU=real on a real one. Nothing of CUDA is in
+ * this process. */
 #include "cuda-roles.h"
 
 #include <stdio.h>
@@ -23,6 +24,22 @@
     g_free (all_); \
   } while (0)
 
+/* On a real driver nothing counts what is left, and nothing can be taken away from it. */
+static gboolean
+is_real (void)
+{
+  return g_strcmp0 (g_getenv ("CUFRAMES_TEST_GPU"), "real") == 0;
+}
+
+/* What a test needs that takes something away from the driver. */
+static gboolean
+needs_software (void)
+{
+  if (is_real ())
+    fixture_skip ("a real driver lacks nothing");
+  return is_real ();
+}
+
 static const gchar *report;     /* where processes say what they left behind */
 
 static void
@@ -38,6 +55,10 @@ expect_nothing_left (guint processes)
   gchar *text = NULL, **lines;
   guint count = 0;
 
+  if (is_real ()) {
+    report = NULL;
+    return;
+  }
   g_file_get_contents (report, &text, NULL, NULL);
   unlink (report);
   report = NULL;
@@ -118,13 +139,13 @@ start_pair (Child * writer, const char *writer_environment, const char *sink_pro
 
 /* One writer, one reader, every frame. */
 static void
-pass_frames (const char *sink_properties, const char *writer_how, const char *reader_how, guint copies)
+pass_frames_of (const char *writer_environment, const char *sink_properties, const char *writer_how, const char *reader_how, guint copies)
 {
   gchar *properties = g_strdup_printf ("overflow=wait overflow-timeout=10000000000 %s", sink_properties);
   Child writer, reader;
 
   report_here ();
-  start_pair (&writer, LATE, properties, writer_how, &reader, LATE, "reconnect=false", reader_how);
+  start_pair (&writer, writer_environment, properties, writer_how, &reader, LATE, "reconnect=false", reader_how);
   child_say (&writer, "push 2 %u", COUNT - 1);
   CHECK (child_expect (&writer, "pushed 0"));
   CHECK (child_expect (&reader, "frame 60"));
@@ -139,6 +160,12 @@ pass_frames (const char *sink_properties, const char *writer_how, const char *re
 }
 
 static void
+pass_frames (const char *sink_properties, const char *writer_how, const char *reader_how, guint copies)
+{
+  pass_frames_of (LATE, sink_properties, writer_how, reader_how, copies);
+}
+
+static void
 test_slots_by_host (void)
 {
   pass_frames ("gpu-sync=host", "queued", "map", 0);
@@ -148,6 +175,14 @@ static void
 test_slots_by_fence (void)
 {
   pass_frames ("gpu-sync=fence", "queued", "map", 0);
+}
+
+/* Nothing but the streams knows then when a frame is complete. */
+static void
+test_slots_by_fence_unseen (void)
+{
+  if (!needs_software ())
+    pass_frames_of (LATE " FAKECUDA_FAIL=cuMemHostRegister:1", "gpu-sync=fence", "queued", "map", 0);
 }
 
 static void
@@ -278,14 +313,15 @@ test_killed_by_fence (void)
   expect_end (&reader);
 }
 
-/* A publisher that ends in order has completed what it announced, however late its GPU is. */
+/* A publisher that ends in order has completed what it announced, however late its GPU is, and whether or not it writes fences to the host. */
 static void
 test_ends_by_fence (void)
 {
   Child writer, reader;
 
   for (guint round = 0; round < 5; round++) {
-    start_pair (&writer, "FAKECUDA_DELAY_US=20000", "gpu-sync=fence", "queued", &reader, AT_ONCE, "reconnect=false", "map");
+    start_pair (&writer, round % 2 == 0 ? "FAKECUDA_DELAY_US=20000" : "FAKECUDA_DELAY_US=20000 FAKECUDA_FAIL=cuMemHostRegister:1",
+        "gpu-sync=fence", "queued", &reader, AT_ONCE, "reconnect=false", "map");
     child_say (&writer, "push 2 3");
     expect_end (&writer);
     expect_total (&reader, 4);
@@ -296,9 +332,12 @@ test_ends_by_fence (void)
 static void
 test_no_driver (void)
 {
-  gchar *none = g_strdup_printf ("LD_LIBRARY_PATH GST_REGISTRY=%s", fixture_path ("registry"));
+  gchar *none;
   Child writer, reader;
 
+  if (needs_software ())
+    return;
+  none = g_strdup_printf ("LD_LIBRARY_PATH GST_REGISTRY=%s", fixture_path ("registry"));
   START (&writer, none, "writer", "", "queued");
   CHECK (child_expect (&writer, "open"));
   child_say (&writer, "caps " ON_GPU);
@@ -352,18 +391,24 @@ lack (const char *environment, const char *part)
 static void
 test_no_memory_management (void)
 {
+  if (needs_software ())
+    return;
   lack ("FAKECUDA_NO_VMM=1", "does not support CUDA virtual memory management");
 }
 
 static void
 test_old_driver (void)
 {
+  if (needs_software ())
+    return;
   lack ("FAKECUDA_DRIVER_VERSION=10000", "CUDA");
 }
 
 static void
 test_no_gpu (void)
 {
+  if (needs_software ())
+    return;
   lack ("FAKECUDA_NO_DEVICE=1", "CUDA");
 }
 
@@ -384,15 +429,34 @@ pass_without_fences (const char *writer_environment, const char *reader_environm
 static void
 test_no_fences (void)
 {
+  if (needs_software ())
+    return;
   pass_without_fences (LATE " FAKECUDA_NO_STREAM_MEM_OPS=1", LATE);
   pass_without_fences (LATE, LATE " FAKECUDA_NO_STREAM_MEM_OPS=1");
 }
 
+/* As many as the driver's kernel module has, or the software driver if it is told to. */
+static guint
+count_gpus (void)
+{
+  GDir *directory = is_real () ? g_dir_open ("/proc/driver/nvidia/gpus", 0, NULL) : NULL;
+  guint count = 0;
+
+  if (!is_real ())
+    return 2;
+  while (directory != NULL && g_dir_read_name (directory) != NULL)
+    count++;
+  g_clear_pointer (&directory, g_dir_close);
+  return count;
+}
+
 static void
-test_two_gpus (void)
+test_two_gpus_out_of_reach (void)
 {
   Child writer, reader;
 
+  if (needs_software ())
+    return;
   START (&writer, LATE " FAKECUDA_DEVICES=2", "writer", "cuda-device-id=0", "queued");
   child_say (&writer, "caps " ON_GPU);
   CHECK (child_expect (&writer, "caps"));
@@ -401,14 +465,37 @@ test_two_gpus (void)
   child_say (&reader, "error");
   expect_text (&reader, "error", "GPU-66616b65-6375-6461-2d64-657669636530", "Software GPU 1 (GPU-66616b65-6375-6461-2d64-657669636531)", NULL);
   expect_end (&reader);
+  expect_end (&writer);
+}
 
-  START (&reader, LATE " FAKECUDA_DEVICES=2", "reader", "cuda-device-id=1 reconnect=false", "map");
-  CHECK (child_expect (&reader, "frame 1"));
-  child_say (&writer, "push 2 7");
+/* From the memory of one GPU to the other's streams. */
+static void
+read_from_another_gpu (const char *sync, const char *src_properties)
+{
+  gchar *properties = g_strdup_printf ("cuda-device-id=0 overflow=wait overflow-timeout=10000000000 %s", sync);
+  gchar *reading = g_strdup_printf ("cuda-device-id=1 reconnect=false %s", src_properties);
+  Child writer, reader;
+
+  start_pair (&writer, LATE " FAKECUDA_DEVICES=2", properties, "queued", &reader, LATE " FAKECUDA_DEVICES=2", reading, "map");
+  child_say (&writer, "push 2 %u", COUNT - 1);
   CHECK (child_expect (&writer, "pushed 0"));
   expect_end (&writer);
-  expect_total (&reader, 8);
+  expect_total (&reader, COUNT);
   expect_end (&reader);
+  g_free (properties);
+  g_free (reading);
+}
+
+static void
+test_two_gpus_within_reach (void)
+{
+  if (count_gpus () < 2) {
+    fixture_skip ("there is one GPU");
+    return;
+  }
+  read_from_another_gpu ("gpu-sync=host", "");
+  read_from_another_gpu ("gpu-sync=fence", "");
+  read_from_another_gpu ("gpu-sync=fence", "io-mode=copy");
 }
 
 static void
@@ -439,6 +526,7 @@ test_memory_changes (void)
 static const FixtureTest tests[] = {
   {"frames in slots cross without a copy, complete when they are announced", test_slots_by_host},
   {"frames in slots cross without a copy, complete by a fence", test_slots_by_fence},
+  {"frames in slots cross complete by a fence that the host cannot see", test_slots_by_fence_unseen},
   {"what the CPU wrote into slots of the GPU arrives", test_slots_of_the_cpu},
   {"frames in other GPU memory are copied once each, and whole", test_foreign_memory},
   {"a reader on another stream waits as GStreamer has it", test_reader_on_another_stream},
@@ -451,7 +539,8 @@ static const FixtureTest tests[] = {
   {"a driver that is too old is told", test_old_driver},
   {"a driver without a GPU is told", test_no_gpu},
   {"GPUs without stream memory operations wait on the CPU", test_no_fences},
-  {"two GPUs are both named when they do not reach each other", test_two_gpus},
+  {"two GPUs are both named when they do not reach each other", test_two_gpus_out_of_reach},
+  {"a GPU reads what is in the memory of another one within reach", test_two_gpus_within_reach},
   {"a channel goes from host memory to GPU memory and back", test_memory_changes},
 };
 

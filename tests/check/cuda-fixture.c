@@ -74,9 +74,9 @@ is_live (CudaLive wanted)
 
   if (memcmp (&live, &wanted, sizeof live) == 0)
     return true;
-  printf ("  live: %d handles, %d mappings, %d reservations, %d streams, %d pushed; wanted %d, %d, %d, %d, %d\n", live.handles, live.mappings,
-      live.reservations, live.streams, live.pushed_contexts, wanted.handles, wanted.mappings, wanted.reservations, wanted.streams,
-      wanted.pushed_contexts);
+  printf ("  live: %d handles, %d mappings, %d reservations, %d streams, %d pushed, %d registrations; wanted %d, %d, %d, %d, %d, %d\n", live.handles, live.mappings,
+      live.reservations, live.streams, live.pushed_contexts, live.registrations, wanted.handles, wanted.mappings, wanted.reservations, wanted.streams,
+      wanted.pushed_contexts, wanted.registrations);
   return false;
 }
 

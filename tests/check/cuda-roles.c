@@ -65,16 +65,12 @@ alloc_foreign (GstCudaContext * context, GstCudaStream * stream, const GstVideoI
 #endif
 }
 
-static void
-call_driver (const char *function)
+static void *
+find_in_driver (const char *function)
 {
   void *library = dlopen ("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
-  void (*call) (void) = NULL;
-  void *symbol = library == NULL ? NULL : dlsym (library, function);
 
-  memcpy (&call, &symbol, sizeof call);
-  if (call != NULL)
-    call ();
+  return library == NULL ? NULL : dlsym (library, function);
 }
 
 static gboolean
@@ -233,12 +229,56 @@ push (Writer * writer, guint64 first, guint count)
   return flow;
 }
 
-/* A frame that the GPU will never write: its streams do nothing more. */
+/* The stream does nothing more: on the software driver by its own word, on a real one by a wait that nobody ends. */
+static gboolean
+hold_stream (Writer * writer)
+{
+  CUstream stream = gst_cuframes_compat_stream_get_handle (writer->stream);
+  CUresult (*wait_value) (CUstream, CUdeviceptr, guint64, unsigned) = NULL;
+  void (*hold) (void) = NULL;
+  void *symbol = find_in_driver ("fakecuda_hold_streams");
+  CUdeviceptr word = 0;
+  gboolean held;
+
+  if (symbol != NULL) {
+    memcpy (&hold, &symbol, sizeof hold);
+    hold ();
+    return TRUE;
+  }
+  symbol = find_in_driver ("cuStreamWaitValue64_v2");
+  memcpy (&wait_value, &symbol, sizeof wait_value);
+  gst_cuda_context_push (writer->context);
+  /* No memory is all ones. */
+  held = wait_value != NULL && CuMemAlloc (&word, sizeof (guint64)) == CUDA_SUCCESS
+      && wait_value (stream, word, G_MAXUINT64, CU_STREAM_WAIT_VALUE_EQ) == CUDA_SUCCESS;
+  gst_cuda_context_pop (NULL);
+  return held;
+}
+
+/* A frame that the GPU will never write. What it would be is pinned, so that the copy is queued and no more. */
 static void
 push_unwritten (Writer * writer, guint64 number)
 {
-  call_driver ("fakecuda_hold_streams");
-  printf ("unwritten %d\n", gst_pad_push (writer->feeder.pad, make_queued_frame (writer, number)));
+  Feeder *feeder = &writer->feeder;
+  GstBuffer *buffer = NULL;
+  gpointer picture = NULL;
+  GstMemory *memory;
+
+  if (find_in_driver ("fakecuda_hold_streams") != NULL || !cuda_has_streams ()) {
+    CHECK (hold_stream (writer));
+    buffer = make_queued_frame (writer, number);
+  } else {
+    CHECK (gst_buffer_pool_acquire_buffer (feeder->pool, &buffer, NULL) == GST_FLOW_OK);
+    memory = gst_buffer_peek_memory (buffer, 0);
+    gst_cuda_context_push (writer->context);
+    CHECK (CuMemAllocHost (&picture, memory->size) == CUDA_SUCCESS);
+    gst_cuda_context_pop (NULL);
+    CHECK (hold_stream (writer));
+    gst_cuda_context_push (writer->context);
+    CHECK (queue_copy (memory, picture, TRUE, gst_cuframes_compat_stream_get_handle (writer->stream)));
+    gst_cuda_context_pop (NULL);
+  }
+  printf ("unwritten %d\n", gst_pad_push (feeder->pad, buffer));
 }
 
 /* PROPERTIES, how frames are made ("queued": slots written by a GPU that is late, "mapped": slots written by the CPU, "foreign": other memory): "caps CAPS", "push FIRST COUNT", "unwritten NUMBER", "stat FIELD". */
