@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "core-fixture.h"
+#include "core-lies.h"
 #include "cuframes-layout.h"
 #include "cuframes-wire.h"
 
@@ -176,6 +177,111 @@ scribble (void)
   return 0;
 }
 
+/* Holds everything there is, or says so. */
+static int
+claim_all (void)
+{
+  for (int round = 0; round < 16; round++) {
+    CuframesLeasePage *page;
+    Raw raw;
+    if (!raw_join (&raw, "cam") || !raw_ready (&raw, raw.generation))
+      return 3;
+    page = mmap (NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, raw.fds[2], 0);
+    if (page == MAP_FAILED)
+      return 4;
+    if (round % 2 == 0)
+      memset (page, 0xff, 4096);
+    for (int i = 0; i < 500; i++) {
+      atomic_store (&page->leases, UINT64_MAX);
+      if (i % 16 == 0)
+        sched_yield ();
+    }
+    munmap (page, 4096);
+    raw_close (&raw);
+  }
+  return 0;
+}
+
+/* The first message of a subscriber, whole and in parts. */
+static size_t
+make_hello (uint8_t *bytes, size_t capacity)
+{
+  const CuframesMessage hello = {.type = CUFRAMES_MESSAGE_HELLO,.hello = {.version_min = 1,.version_max = 1,.role = CUFRAMES_ROLE_SUBSCRIBER,
+      .memory_kinds = 1u << CUFRAMES_MEMORY_HOST,.name = "hostile"} };
+  size_t byte_count = 0;
+
+  return cuframes_wire_encode (&hello, 0, bytes, capacity, &byte_count) == 0 ? byte_count : 0;
+}
+
+/* On a socket that keeps messages apart one byte is a message, and no good one. */
+static int
+speak_by_bytes (void)
+{
+  uint8_t bytes[256];
+  const size_t byte_count = make_hello (bytes, sizeof bytes);
+
+  for (int i = 0; i < 1000; i++) {
+    const int fd = raw_connect ("cam");
+    size_t at = (size_t) i % byte_count;
+    if (send (fd, bytes, i % 2 == 0 ? 1 : byte_count - 1 - at, MSG_NOSIGNAL) < 0)
+      return 3;
+    for (; at < byte_count; at++)
+      if (send (fd, bytes + at, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+        return 4;
+    if (!raw_is_closed (fd))
+      return 5;
+    close (fd);
+  }
+  return 0;
+}
+
+static bool
+send_with_fds (int fd, const uint8_t *bytes, size_t byte_count, const int *fds, uint32_t fd_count)
+{
+  union
+  {
+    struct cmsghdr head;
+    char bytes[CMSG_SPACE (LIE_KINDS * 8 * sizeof (int))];
+  } control = { 0 };
+  struct iovec part = { (void *) bytes, byte_count };
+  struct msghdr header = {.msg_iov = &part,.msg_iovlen = 1,.msg_control = control.bytes,.msg_controllen = CMSG_SPACE (fd_count * sizeof (int)) };
+
+  control.head.cmsg_level = SOL_SOCKET;
+  control.head.cmsg_type = SCM_RIGHTS;
+  control.head.cmsg_len = CMSG_LEN (fd_count * sizeof (int));
+  memcpy (CMSG_DATA (&control.head), fds, fd_count * sizeof (int));
+  return sendmsg (fd, &header, MSG_NOSIGNAL) == (ssize_t) byte_count;
+}
+
+/* No message of a subscriber has descriptors: whoever sends some, of whatever kind and number, before it has joined or after, loses its place. */
+static int
+send_descriptors (void)
+{
+  uint8_t bytes[256];
+  const size_t byte_count = make_hello (bytes, sizeof bytes);
+  int lies[LIE_KINDS * 8];
+
+  for (int i = 0; i < LIE_KINDS * 8; i++)
+    lies[i] = lie_make ((LieKind) (i % LIE_KINDS), 4096);
+  for (uint32_t i = 0; i < 600; i++) {
+    const uint32_t fd_count = 1 + i % (LIE_KINDS * 8), said = i % 3 == 0 ? 0 : fd_count;
+    Raw raw = {.fd = -1,.wake_fd = -1,.fds = { -1, -1, -1 } };
+    if (i % 2 == 0)
+      raw.fd = raw_connect ("cam");
+    else if (!raw_join (&raw, "cam"))
+      return 3;
+    memcpy (bytes + 12, &said, sizeof said);
+    if (!send_with_fds (raw.fd, bytes, byte_count, lies + i % LIE_KINDS, fd_count > LIE_KINDS * 7 ? LIE_KINDS * 7 : fd_count))
+      return 4;
+    if (!raw_is_closed (raw.fd))
+      return 5;
+    raw_close (&raw);
+  }
+  for (int i = 0; i < LIE_KINDS * 8; i++)
+    close (lies[i]);
+  return 0;
+}
+
 static const struct
 {
   const char *name;
@@ -189,6 +295,9 @@ static const struct
   {"vanish", join_and_vanish},
   {"pipe", fill_the_pipe},
   {"scribble", scribble},
+  {"ones", claim_all},
+  {"bytes", speak_by_bytes},
+  {"descriptors", send_descriptors},
 };
 
 static int
@@ -312,6 +421,24 @@ static void
 nonsense_on_a_lease_page_stops_nobody (void)
 {
   withstand ("scribble");
+}
+
+static void
+lease_words_of_all_ones_stop_nobody (void)
+{
+  withstand ("ones");
+}
+
+static void
+a_byte_at_a_time_is_no_message (void)
+{
+  withstand ("bytes");
+}
+
+static void
+descriptors_that_nobody_asked_for_are_closed (void)
+{
+  withstand ("descriptors");
 }
 
 /* One who has joined and then does something that the protocol does not allow is dropped. */
@@ -445,6 +572,9 @@ static const FixtureTest tests[] = {
   {"a thousand join and vanish", a_thousand_join_and_vanish},
   {"a wake pipe that is full, and one that is closed, stops nobody", a_full_or_closed_wake_pipe_stops_nobody},
   {"nonsense on a lease page stops nobody", nonsense_on_a_lease_page_stops_nobody},
+  {"lease words of all ones stop nobody", lease_words_of_all_ones_stop_nobody},
+  {"a byte at a time is no message", a_byte_at_a_time_is_no_message},
+  {"descriptors that nobody asked for are closed, whatever they are and however many", descriptors_that_nobody_asked_for_are_closed},
   {"who breaks a rule of the protocol loses its place", broken_rules_cost_the_place},
   {"what comes after a farewell does no harm", what_comes_after_a_farewell_does_no_harm},
   {"clients that stop halfway cost a place each and one generation together", clients_that_stop_halfway_cost_a_place_each},
