@@ -492,11 +492,15 @@ static void
 sink_set_property (GObject * object, guint id, const GValue * value, GParamSpec * spec)
 {
   GstCuframesSink *self = GST_CUFRAMES_SINK (object);
-  gboolean known;
+  gboolean open, known = TRUE;
 
   GST_OBJECT_LOCK (self);
-  known = gst_cuframes_sink_settings_set (&self->settings, id, value);
+  open = self->publisher != NULL;
+  if (!open)
+    known = gst_cuframes_sink_settings_set (&self->settings, id, value);
   GST_OBJECT_UNLOCK (self);
+  if (open)
+    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("Property %s can be set in the states NULL and READY only; it stays as it is", spec->name), (NULL));
   if (!known)
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
 }
