@@ -124,6 +124,30 @@ GST_START_TEST (raw_caps_keep_every_field)
 
 GST_END_TEST;
 
+GST_START_TEST (caps_as_text_are_what_the_text_says)
+{
+  static const gchar *const texts[] = {
+    "video/x-raw, format=(string)NV12, width=(int)640, height=(int)480, framerate=(fraction)30000/1001",
+    "video/x-raw(memory:CUDAMemory), format=(string)P010_10LE, colorimetry=(string)1:4:0:0, width=(int)7680",
+    "application/x-mine",
+  };
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (texts); i++) {
+    GstCaps *expected = gst_caps_from_string (texts[i]);
+    GError *error = NULL;
+    GstCaps *caps = gst_cuframes_codec_caps_from_bytes (texts[i],
+        strlen (texts[i]) + 1, &error);
+
+    fail_unless (error == NULL, "%s", texts[i]);
+    fail_unless (gst_caps_is_strictly_equal (caps, expected), "%s", texts[i]);
+    gst_caps_unref (caps);
+    gst_caps_unref (expected);
+  }
+}
+
+GST_END_TEST;
+
 GST_START_TEST (packet_caps_keep_their_headers)
 {
   GstCaps *caps = fixture_packet_caps ();
@@ -572,6 +596,7 @@ codec_suite (void)
   suite_add_tcase (suite, tcase);
   tcase_set_timeout (tcase, 60);
   tcase_add_test (tcase, raw_caps_keep_every_field);
+  tcase_add_test (tcase, caps_as_text_are_what_the_text_says);
   tcase_add_test (tcase, packet_caps_keep_their_headers);
   tcase_add_test (tcase, all_caps_features_survive);
   tcase_add_test (tcase, caps_that_are_not_fixed_or_too_large_are_refused);

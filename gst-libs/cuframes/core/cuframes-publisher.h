@@ -117,7 +117,8 @@ typedef struct
  * @reserve_count: slots that stay the publisher's own, as many as the producer writes at a time; at least 1, less than @slot_count
  * @meta_bytes: room for serialised metas beside each slot, 4 MiB at most; 0 for the default of 1088 KiB
  * @fence_offset_bytes: where the fence words start in the arena, or %CUFRAMES_NONE
- * @format: description of the frames, for GStreamer serialised caps
+ * @format: description of the frames, for GStreamer serialised caps, or caps as text with a 0 at the end, such as
+ * "video/x-raw, format=(string)NV12, width=(int)640, height=(int)480, framerate=(fraction)30/1"
  * @format_bytes: length of @format, at most %CUFRAMES_FORMAT_BYTES_MAX
  *
  * A new generation.

@@ -18,6 +18,8 @@ G_BEGIN_DECLS
 /* GstStructure looks its fields up one by one */
 #define GST_CUFRAMES_CODEC_MAX_FIELDS 1024
 #define GST_CUFRAMES_CODEC_MAX_NAME_BYTES 255
+/* Of caps as text, its 0 included; as bytes they are shorter */
+#define GST_CUFRAMES_CODEC_MAX_TEXT_BYTES 1024
 /* Names that peers may add to the process, which keeps them for good */
 #define GST_CUFRAMES_CODEC_MAX_NEW_NAMES (64u * 1024u)
 
@@ -131,6 +133,15 @@ G_GNUC_INTERNAL void gst_cuframes_codec_put_caps (GstCuframesCodecWriter * w,
     const GstCaps * caps);
 G_GNUC_INTERNAL GstCaps *gst_cuframes_codec_get_caps (GstCuframesCodecReader *
     r);
+
+G_GNUC_INTERNAL void gst_cuframes_codec_put_one_structure
+    (GstCuframesCodecWriter * w, const gchar * feature, const gchar * name);
+
+/* gstcuframescodec-text.c */
+G_GNUC_INTERNAL gboolean gst_cuframes_codec_is_text (gconstpointer data,
+    gsize size);
+G_GNUC_INTERNAL gsize gst_cuframes_codec_text_to_bytes (gconstpointer data,
+    gsize size, guint8 bytes[GST_CUFRAMES_CODEC_MAX_TEXT_BYTES]);
 
 /* gstcuframescodec-object.c */
 G_GNUC_INTERNAL void gst_cuframes_codec_put_tags (GstCuframesCodecWriter * w,

@@ -194,6 +194,21 @@ gst_cuframes_codec_put_caps (GstCuframesCodecWriter * w, const GstCaps * caps)
   w->caps_depth--;
 }
 
+/* The start of caps of one structure, up to the number of its fields. */
+void
+gst_cuframes_codec_put_one_structure (GstCuframesCodecWriter * w,
+    const gchar * feature, const gchar * name)
+{
+  put_u8 (w, 0);
+  put_u32 (w, 1);
+  put_u8 (w, feature ? FEATURES_LISTED : FEATURES_NONE);
+  if (feature) {
+    put_u8 (w, 1);
+    gst_cuframes_codec_put_name (w, feature);
+  }
+  gst_cuframes_codec_put_name (w, name);
+}
+
 GstCaps *
 gst_cuframes_codec_get_caps (GstCuframesCodecReader * r)
 {

@@ -269,8 +269,10 @@ gst_cuframes_codec_caps_to_bytes (const GstCaps * caps, GError ** error)
  * @size: how many
  * @error: return location for a #GError, or %NULL
  *
- * Reads what gst_cuframes_codec_caps_to_bytes() wrote.  @data is trusted in
- * nothing, but must not change during the call.  Any thread may call it.
+ * Reads what gst_cuframes_codec_caps_to_bytes() wrote, or caps as text, which
+ * is what programs without GStreamer write: one structure of strings, whole
+ * numbers and fractions, ended by a 0.  @data is trusted in nothing, but must
+ * not change during the call.  Any thread may call it.
  *
  * Returns: (transfer full) (nullable): fixed #GstCaps, or %NULL with @error set
  *
@@ -280,12 +282,22 @@ GstCaps *
 gst_cuframes_codec_caps_from_bytes (gconstpointer data, gsize size,
     GError ** error)
 {
+  guint8 bytes[GST_CUFRAMES_CODEC_MAX_TEXT_BYTES];
   GstCuframesCodecReader r;
   GstCaps *caps = NULL;
 
   g_return_val_if_fail (data != NULL || size == 0, NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
+  if (gst_cuframes_codec_is_text (data, size)) {
+    size = gst_cuframes_codec_text_to_bytes (data, size, bytes);
+    if (size == 0) {
+      g_set_error_literal (error, GST_CUFRAMES_CODEC_ERROR,
+          GST_CUFRAMES_CODEC_ERROR_MALFORMED, "not caps as text");
+      return NULL;
+    }
+    data = bytes;
+  }
   if (gst_cuframes_codec_reader_begin (&r, data, size,
           GST_CUFRAMES_CODEC_MAX_CAPS_BYTES, GST_CUFRAMES_CODEC_BLOB_CAPS)) {
     caps = gst_cuframes_codec_get_caps (&r);
