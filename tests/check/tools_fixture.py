@@ -15,7 +15,7 @@ BOUND_S = 20
 DONE, FAILED, USAGE, NO_CHANNEL = 0, 1, 2, 3
 
 parser = argparse.ArgumentParser()
-for name in ('top', 'cat', 'element', 'channels', 'probe', 'writer'):
+for name in ('top', 'cat', 'element', 'channels', 'probe', 'writer', 'feed'):
     parser.add_argument('--' + name)
 parser.add_argument('--only', default='')
 options = parser.parse_args()
