@@ -3,21 +3,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "core-fixture.h"
 #include "cuframes-publisher-private.h"
-
-static CuframesPublisherStats
-get_stats (const Source *source)
-{
-  CuframesPublisherStats stats;
-
-  cuframes_publisher_get_stats (source->publisher, &stats);
-  return stats;
-}
 
 static int
 send_text (Source *source, uint64_t sticky_key, const char *text)
@@ -507,70 +496,6 @@ no_wake_up_is_lost (void)
   source_close (&source);
 }
 
-static void
-who_leaves_its_events_unread_is_taken_off (void)
-{
-  const size_t event_bytes = 20000;
-  uint8_t *bytes = calloc (1, event_bytes);
-  CuframesSubscriberStats stats[4];
-  uint64_t resident;
-  Source source;
-  Child stopped;
-  long reason;
-
-  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
-  child_start (&stopped, NULL, "subscriber", NULL);
-  CHECK_EQUAL (child_ask (&stopped, "connect cam"), 0);
-  CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_CONNECTED);
-  CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_FORMAT);
-  kill (stopped.pid, SIGSTOP);
-  resident = fixture_resident_bytes ();
-  for (int i = 0; i < 3000; i++)
-    CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_GST, 0, bytes, event_bytes), 0);
-  CHECK (fixture_is_slow () || fixture_resident_bytes () < resident + 48 * 1024 * 1024);
-  CHECK (cuframes_publisher_get_subscribers (source.publisher, stats, 4) == 1 && stats[0].lingering == 1);
-  CHECK_EQUAL (source_publish_many (&source, 50), 50);
-  kill (stopped.pid, SIGCONT);
-  reason = child_ask (&stopped, "finish");
-  CHECK_EQUAL (reason, 100 + CUFRAMES_BYE_STALLED);
-  CHECK (WAIT_UNTIL (get_stats (&source).subscribers == 0));
-  CHECK_EQUAL (child_end (&stopped), 0);
-  source_close (&source);
-  free (bytes);
-}
-
-/* Without room in the socket the server waits and does not spin. */
-static void
-a_full_socket_costs_the_server_no_time (void)
-{
-  uint8_t bytes[20000] = { 0 };
-  struct rusage before, after;
-  uint64_t cpu_us;
-  Source source;
-  Child stopped;
-
-  REQUIRE (source_open (&source, "cam", NULL) == 0 && source_start_ring (&source, 4, 1, "f") == 0);
-  child_start (&stopped, NULL, "subscriber", NULL);
-  CHECK_EQUAL (child_ask (&stopped, "connect cam"), 0);
-  CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_CONNECTED);
-  CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_FORMAT);
-  kill (stopped.pid, SIGSTOP);
-  for (int i = 0; i < 100; i++)
-    CHECK_EQUAL (cuframes_publisher_send_event (source.publisher, CUFRAMES_EVENT_GST, 0, bytes, sizeof bytes), 0);
-  getrusage (RUSAGE_SELF, &before);
-  for (uint64_t end = fixture_now_ns () + 200000000; fixture_now_ns () < end;)
-    fixture_yield ();
-  getrusage (RUSAGE_SELF, &after);
-  cpu_us = (uint64_t) ((after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1000000 + after.ru_utime.tv_usec - before.ru_utime.tv_usec
-      + (after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 + after.ru_stime.tv_usec - before.ru_stime.tv_usec);
-  CHECK (fixture_is_slow () || cpu_us < 100000);
-  kill (stopped.pid, SIGCONT);
-  for (int i = 0; i < 100; i++)
-    CHECK_EQUAL (child_ask (&stopped, "next"), CUFRAMES_ITEM_EVENT);
-  CHECK_EQUAL (child_end (&stopped), 0);
-  source_close (&source);
-}
-
 static const FixtureTest tests[] = {
   {"events keep their place among frames and formats", events_keep_their_place},
   {"the last event comes before the end, however fast they follow", the_last_event_comes_before_the_end},
@@ -585,8 +510,6 @@ static const FixtureTest tests[] = {
   {"events of every size arrive", events_of_every_size_arrive},
   {"formats of every size arrive", formats_of_every_size_arrive},
   {"no wake-up is lost between frames, events and formats", no_wake_up_is_lost},
-  {"who leaves its events unread is taken off and hears why", who_leaves_its_events_unread_is_taken_off},
-  {"a full socket costs the server no time", a_full_socket_costs_the_server_no_time},
 };
 
 FIXTURE_MAIN (tests, NULL, 0)

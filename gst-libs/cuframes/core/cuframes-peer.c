@@ -5,7 +5,9 @@
 #include "cuframes-peer.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "cuframes-fork-guard.h"
@@ -67,6 +69,7 @@ drop_queue (CuframesPeer *peer)
   peer->queue_end = &peer->queue;
   peer->queue_count = 0;
   peer->queue_bytes = 0;
+  peer->throttled = false;
 }
 
 static void
@@ -226,6 +229,17 @@ send_ring (CuframesPeer *peer, CuframesRing *current)
   return r;
 }
 
+/* The socket's own limit counts messages and not the memory files that come with them. What was read is known only once all of it was. */
+static bool
+has_room_for (CuframesPeer *peer, uint32_t byte_count)
+{
+  int unread = 0;
+
+  if (ioctl (peer->fd, SIOCOUTQ, &unread) == 0 && unread == 0)
+    peer->unread_bytes = 0;
+  return byte_count <= CUFRAMES_PEER_UNREAD_BYTES_MAX - peer->unread_bytes;
+}
+
 static int
 send_event (CuframesPeer *peer, const CuframesEventMessage *event)
 {
@@ -236,13 +250,19 @@ send_event (CuframesPeer *peer, const CuframesEventMessage *event)
 
   if (event->byte_count <= CUFRAMES_WIRE_EVENT_INLINE_MAX)
     return cuframes_channel_send (peer->fd, &message, NULL, 0);
+  peer->throttled = !has_room_for (peer, event->byte_count);
+  if (peer->throttled)
+    return CUFRAMES_E_FULL;
   r = cuframes_memfd_new ("cuframes-event", event->byte_count, CUFRAMES_MEMFD_OWNER_WRITES, true, &fd, &data);
   if (r < 0)
     return r;
   memcpy (data, event->bytes, event->byte_count);
   cuframes_memfd_unmap (data, event->byte_count);
   message.event.bytes = NULL;
-  return cuframes_channel_send (peer->fd, &message, &fd, 1);
+  r = cuframes_channel_send (peer->fd, &message, &fd, 1);
+  if (r == 0)
+    peer->unread_bytes += event->byte_count;
+  return r;
 }
 
 static bool
@@ -306,7 +326,7 @@ cuframes_peer_flush (CuframesPeer *peer, CuframesRing *current)
 bool
 cuframes_peer_wants_to_send (const CuframesPeer *peer)
 {
-  return peer->queue != NULL && !(peer->queue->is_ring && peer->sent_generation != peer->ready_generation);
+  return peer->queue != NULL && !peer->throttled && !(peer->queue->is_ring && peer->sent_generation != peer->ready_generation);
 }
 
 /* Wakes it if it sleeps. Whether it did. */

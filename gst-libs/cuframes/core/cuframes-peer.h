@@ -10,6 +10,8 @@
 
 #define CUFRAMES_PEER_QUEUE_COUNT_MAX 256u
 #define CUFRAMES_PEER_QUEUE_BYTES_MAX (32u * 1024u * 1024u)
+/* Of events in memory files that were sent and are not read. */
+#define CUFRAMES_PEER_UNREAD_BYTES_MAX (32u * 1024u * 1024u)
 
 /* What is sent in order: events, and a marker for "the ring that is current when the turn comes". */
 typedef struct _CuframesOutgoing CuframesOutgoing;
@@ -41,6 +43,8 @@ typedef struct
   CuframesOutgoing *queue, **queue_end;
   uint32_t queue_count;
   size_t queue_bytes;
+  size_t unread_bytes;          /* of memory files in its socket, at most */
+  bool throttled;               /* nothing more is sent until it has read what it was sent */
   uint64_t wakeups;
   uint64_t attached_ns;
   uint64_t delivered_before;    /* counters of earlier generations' pages */

@@ -10,6 +10,8 @@
 #include "cuframes-util.h"
 
 #define MESSAGES_AT_ONCE 16u
+/* How often those are looked at who have large events unread. */
+#define THROTTLED_MS 5
 
 /* Under the lock. */
 void
@@ -162,6 +164,9 @@ list_polls (CuframesServer *server, uint32_t *ret_count)
   polls[1] = (struct pollfd) {.fd = server->listen_again_ns != 0 ? -1 : publisher->listener.fd,.events = POLLIN };
   for (uint32_t i = 0; i < server->half_open_count; i++)
     polls[at++] = (struct pollfd) {.fd = server->half_open[i].fd,.events = POLLIN };
+  server->some_are_throttled = false;
+  for (uint32_t i = 0; i < publisher->peer_count; i++)
+    server->some_are_throttled |= publisher->peers[i]->throttled;
   for (uint32_t i = 0; i < publisher->peer_count; i++)
     polls[at++] = (struct pollfd) {
       .fd = publisher->peers[i]->fd,.events = (short) (POLLIN | (cuframes_peer_wants_to_send (publisher->peers[i]) ? POLLOUT : 0)),
@@ -174,13 +179,13 @@ static int
 get_timeout_ms (CuframesServer *server)
 {
   uint64_t now = cuframes_now_ns (), next = server->listen_again_ns;
+  int timeout_ms;
 
   for (uint32_t i = 0; i < server->half_open_count; i++)
     if (server->half_open[i].deadline_ns != CUFRAMES_NONE && (next == 0 || server->half_open[i].deadline_ns < next))
       next = server->half_open[i].deadline_ns;
-  if (next == 0)
-    return -1;
-  return next <= now ? 0 : (int) ((next - now) / 1000000u) + 1;
+  timeout_ms = next == 0 ? -1 : next <= now ? 0 : (int) ((next - now) / 1000000u) + 1;
+  return server->some_are_throttled && (timeout_ms < 0 || timeout_ms > THROTTLED_MS) ? THROTTLED_MS : timeout_ms;
 }
 
 /* The peers do not change between list_polls() and this: only this thread adds or frees them. */
@@ -191,12 +196,12 @@ serve_peers (CuframesServer *server, uint32_t first, uint32_t count)
 
   for (uint32_t i = first; i < count; i++) {
     CuframesPeer *peer = publisher->peers[i - first];
-    if (server->polls[i].revents == 0)
+    if (server->polls[i].revents == 0 && !server->some_are_throttled)
       continue;
     if (server->polls[i].revents & (POLLIN | POLLHUP | POLLERR))
       hear_peer (server, peer);
     pthread_mutex_lock (&publisher->lock);
-    if (!peer->dead && cuframes_peer_wants_to_send (peer))
+    if (!peer->dead && (cuframes_peer_wants_to_send (peer) || peer->throttled))
       cuframes_publisher_flush_peer (publisher, peer);
     pthread_mutex_unlock (&publisher->lock);
   }

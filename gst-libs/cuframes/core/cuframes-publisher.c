@@ -189,12 +189,15 @@ void
 cuframes_publisher_flush_peer (CuframesPublisher *publisher, CuframesPeer *peer)
 {
   const CuframesRing *before = peer->ring;
+  const bool was_throttled = peer->throttled;
   int r = cuframes_peer_flush (peer, publisher->ring);
 
   if (peer->ring != before)
     cuframes_publisher_kick_server (publisher);
   if (r == CUFRAMES_E_FULL) {
-    cuframes_publisher_kick_server (publisher);
+    /* One that is throttled the server looks at by itself from the first time on. */
+    if (!was_throttled)
+      cuframes_publisher_kick_server (publisher);
     return;
   }
   if (r == CUFRAMES_E_REFUSED)
