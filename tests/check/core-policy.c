@@ -142,6 +142,40 @@ wait_waits_no_longer_than_it_was_told (void)
   source_close (&source);
 }
 
+/* A producer that writes more frames at a time than the ring's reserve takes slots of frames that were published. */
+static void
+claims_beyond_the_reserve_wait_as_well (void)
+{
+  const CuframesPublisherConfig config = {.overflow = CUFRAMES_OVERFLOW_WAIT,.overflow_timeout_ns = 50000000 };
+  const CuframesSubscriberConfig lossless = {.lossless = true };
+  CuframesSubscriber *subscriber;
+  uint64_t start;
+  Source source;
+  uint32_t slot;
+
+  REQUIRE (open_both (&source, &config, 6, &lossless, &subscriber));
+  CHECK_EQUAL (source_publish_many (&source, 4), 4);
+  CHECK_EQUAL (cuframes_ring_claim (source.ring, 0, &slot), 0);
+  CHECK_EQUAL (cuframes_ring_claim (source.ring, 0, &slot), 0);
+  /* the four that are left have not been read */
+  CHECK_EQUAL (cuframes_ring_claim (source.ring, 0, &slot), CUFRAMES_E_FULL);
+  CHECK_EQUAL (take_number (subscriber), 1);
+  CHECK_EQUAL (cuframes_ring_claim (source.ring, 0, &slot), 0);
+  /* bit by bit, until its patience is at its end */
+  start = fixture_now_ns ();
+  while (cuframes_ring_claim (source.ring, 1000000, &slot) == CUFRAMES_E_FULL && fixture_now_ns () - start < FIXTURE_BOUND_NS)
+    continue;
+  CHECK (fixture_now_ns () - start >= 50000000);
+  CHECK_EQUAL (take_number (subscriber), 3);
+  /* who has left is not waited for */
+  CHECK_EQUAL (cuframes_ring_claim (source.ring, 0, &slot), 0);
+  CHECK_EQUAL (cuframes_ring_claim (source.ring, 0, &slot), CUFRAMES_E_FULL);
+  subscriber = cuframes_subscriber_free (subscriber);
+  CHECK (WAIT_UNTIL (get_stats (&source).subscribers == 0));
+  CHECK_EQUAL (cuframes_ring_claim (source.ring, 0, &slot), 0);
+  source_close (&source);
+}
+
 typedef struct
 {
   Source *source;
@@ -484,6 +518,7 @@ static const FixtureTest tests[] = {
   {"drop drops the new frame while all slots are held", drop_drops_the_new_frame},
   {"a lossless process misses nothing across a hundred formats", a_lossless_process_misses_nothing_across_formats},
   {"wait waits no longer than it was told", wait_waits_no_longer_than_it_was_told},
+  {"claims beyond the reserve wait as well", claims_beyond_the_reserve_wait_as_well},
   {"a wait for room can be ended from outside", a_wait_for_room_can_be_ended},
   {"evict takes the holder of the oldest frame off and leaves it its frames", evict_takes_the_holder_of_the_oldest_frame_off},
   {"evictions keep a bounded number of generations", evictions_keep_a_bounded_number_of_generations},

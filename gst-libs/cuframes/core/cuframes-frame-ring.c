@@ -52,19 +52,52 @@ cuframes_frame_ring_attach (CuframesFrameRing *ring, CuframesLeasePage *page)
     ring->pages = pages;
     ring->page_capacity = capacity;
   }
-  ring->pages[ring->page_count++] = page;
+  ring->pages[ring->page_count++] = ring->pages[ring->waited_count];
+  ring->pages[ring->waited_count++] = page;
   return 0;
+}
+
+/* From now on nobody waits for the owner of that page, whatever it says there; its leases still count. A page that is not there is passed over. */
+void
+cuframes_frame_ring_disregard (CuframesFrameRing *ring, CuframesLeasePage *page)
+{
+  for (uint32_t i = 0; i < ring->waited_count; i++)
+    if (ring->pages[i] == page) {
+      ring->pages[i] = ring->pages[--ring->waited_count];
+      ring->pages[ring->waited_count] = page;
+      return;
+    }
 }
 
 /* Forgets a page and with it every lease on it. A page that is not there is passed over. */
 void
 cuframes_frame_ring_detach (CuframesFrameRing *ring, CuframesLeasePage *page)
 {
-  for (uint32_t i = 0; i < ring->page_count; i++)
+  cuframes_frame_ring_disregard (ring, page);
+  for (uint32_t i = ring->waited_count; i < ring->page_count; i++)
     if (ring->pages[i] == page) {
       ring->pages[i] = ring->pages[--ring->page_count];
       return;
     }
+}
+
+/* The last frame that everybody who asked to be waited for has taken; the head if there is none. */
+uint64_t
+cuframes_frame_ring_get_floor (const CuframesFrameRing *ring)
+{
+  uint64_t floor = ring->head;
+
+  for (uint32_t i = 0; i < ring->waited_count; i++) {
+    uint64_t cursor;
+    /* relaxed: a peer's wish, which decides only how long we wait */
+    if (atomic_load_explicit (&ring->pages[i]->lossless, memory_order_relaxed) == 0)
+      continue;
+    /* relaxed: likewise */
+    cursor = atomic_load_explicit (&ring->pages[i]->cursor, memory_order_relaxed);
+    if (is_after (floor, cursor))
+      floor = cursor;
+  }
+  return floor;
 }
 
 /* All slots that some subscriber holds or is trying to hold. */
@@ -232,7 +265,7 @@ void
 cuframes_frame_ring_close (CuframesFrameRing *ring)
 {
   ring->closed = true;
-  ring->page_count = 0;
+  ring->page_count = ring->waited_count = 0;
 }
 
 /* The publisher's own process no longer refers to the slot. Unpublished, it is free again; published, it may be reclaimed. */

@@ -32,7 +32,8 @@ typedef struct
     uint64_t sequence;
     uint64_t fence;             /* of a published frame that a GPU may still be writing; else 0 */
   } slots[CUFRAMES_SLOTS_MAX];
-  CuframesLeasePage **pages;    /* the subscribers', in no order */
+  CuframesLeasePage **pages;    /* the subscribers', in no order; those that are waited for come first */
+  uint32_t waited_count;
   uint32_t page_count;
   uint32_t page_capacity;
 } CuframesFrameRing;
@@ -42,6 +43,8 @@ int cuframes_frame_ring_init (CuframesFrameRing * ring, CuframesControlPage * co
 void cuframes_frame_ring_clear (CuframesFrameRing * ring);
 int cuframes_frame_ring_attach (CuframesFrameRing * ring, CuframesLeasePage * page);
 void cuframes_frame_ring_detach (CuframesFrameRing * ring, CuframesLeasePage * page);
+void cuframes_frame_ring_disregard (CuframesFrameRing * ring, CuframesLeasePage * page);
+uint64_t cuframes_frame_ring_get_floor (const CuframesFrameRing * ring);
 int cuframes_frame_ring_claim (CuframesFrameRing * ring, uint64_t keep_after, uint32_t * ret_slot);
 int cuframes_frame_ring_make_room (CuframesFrameRing * ring, uint64_t keep_after);
 uint64_t cuframes_frame_ring_publish (CuframesFrameRing * ring, uint32_t slot, const CuframesFrameInfo * info);

@@ -352,6 +352,8 @@ void
 cuframes_peer_linger (CuframesPeer *peer)
 {
   peer->lingering = true;
+  if (peer->page != NULL)
+    cuframes_ring_disregard (peer->ring, peer->page);
   drop_queue (peer);
 }
 

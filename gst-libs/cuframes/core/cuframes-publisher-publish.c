@@ -61,26 +61,19 @@ evict_oldest (CuframesPublisher *publisher)
   return true;
 }
 
-/* The last frame that everybody who asked to be waited for has taken; the head if there is none. Who is off the channel has no say. */
-static uint64_t
-find_floor (const CuframesPublisher *publisher)
+/* Whether somebody who asked to be waited for was not told of this ring yet. Who is off the channel has no say. */
+static bool
+others_wait (const CuframesPublisher *publisher)
 {
-  uint64_t floor = publisher->head;
-
   for (uint32_t i = 0; i < publisher->peer_count; i++) {
     const CuframesPeer *peer = publisher->peers[i];
-    uint64_t cursor;
-    if (peer->page == NULL || peer->lingering)
+    if (peer->page == NULL || peer->lingering || peer->ring == publisher->ring)
       continue;
     /* relaxed: a peer's wish, which decides only how long we wait */
-    if (atomic_load_explicit (&peer->page->lossless, memory_order_relaxed) == 0)
-      continue;
-    /* Of a ring that it was not told of yet it has taken nothing. relaxed: likewise */
-    cursor = peer->ring == publisher->ring ? atomic_load_explicit (&peer->page->cursor, memory_order_relaxed) : publisher->ring->message.first_sequence;
-    if ((int64_t) (floor - cursor) > 0)
-      floor = cursor;
+    if (atomic_load_explicit (&peer->page->lossless, memory_order_relaxed) != 0)
+      return true;
   }
-  return floor;
+  return false;
 }
 
 /* 0, CUFRAMES_E_FULL, CUFRAMES_E_HELD, CUFRAMES_E_CANCELLED, or CUFRAMES_E_ABSENT if another ring was started meanwhile. The lock is
@@ -94,13 +87,13 @@ make_room (CuframesPublisher *publisher, CuframesRing *ring)
 
   /* Each time, not only when room is short: slots that somebody takes beyond its budget are frames that pass the others by. */
   drop_violators (publisher);
-  r = cuframes_ring_make_room (ring, waits ? find_floor (publisher) : publisher->head);
+  r = cuframes_ring_make_room (ring, waits, waits && others_wait (publisher));
   while (r == CUFRAMES_E_FULL && waits) {
     const uint64_t passed = cuframes_now_ns () - start;
     if (publisher->flushing)
       return CUFRAMES_E_CANCELLED;
     if (passed >= publisher->config.overflow_timeout_ns)
-      return cuframes_ring_make_room (ring, publisher->head);
+      return cuframes_ring_make_room (ring, false, others_wait (publisher));
     pthread_mutex_unlock (&publisher->lock);
     r = cuframes_ring_wait_released (ring, publisher->config.overflow_timeout_ns - passed);
     pthread_mutex_lock (&publisher->lock);
@@ -108,7 +101,7 @@ make_room (CuframesPublisher *publisher, CuframesRing *ring)
       return CUFRAMES_E_ABSENT;
     if (r != 0)
       return r;
-    r = cuframes_ring_make_room (ring, find_floor (publisher));
+    r = cuframes_ring_make_room (ring, true, others_wait (publisher));
   }
   if (r == CUFRAMES_E_FULL && publisher->config.overflow == CUFRAMES_OVERFLOW_EVICT && evict_oldest (publisher))
     return CUFRAMES_E_HELD;

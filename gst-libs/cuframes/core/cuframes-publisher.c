@@ -249,7 +249,8 @@ cuframes_publisher_announce_ring (CuframesPublisher *publisher, CuframesRing *ri
   int r;
 
   pthread_mutex_lock (&publisher->lock);
-  r = cuframes_ring_begin (ring, publisher->ring_id, publisher->generation + 1, publisher->head, publisher->event_serial);
+  r = cuframes_ring_begin (ring, publisher->ring_id, publisher->generation + 1, publisher->head, publisher->event_serial,
+      publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT ? publisher->config.overflow_timeout_ns : 0);
   if (r == 0) {
     old = publisher->ring;
     publisher->ring = cuframes_ring_ref (ring);

@@ -103,10 +103,11 @@ cuframes_ring_prepare (const CuframesRingMessage *message, CuframesArena *arena,
   return 0;
 }
 
-/* Gives the ring its place in a publisher's life. head is the number before the first frame's. Before anybody else has the page.
+/* Gives the ring its place in a publisher's life. head is the number before the first frame's, patience_ns how long claims wait for subscribers that
+ * asked for it. Before anybody else has the page.
  * 0, or CUFRAMES_E_HELD if it has one already. */
 int
-cuframes_ring_begin (CuframesRing *ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial)
+cuframes_ring_begin (CuframesRing *ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial, uint64_t patience_ns)
 {
   int r = CUFRAMES_E_HELD;
 
@@ -116,6 +117,7 @@ cuframes_ring_begin (CuframesRing *ring, uint64_t ring_id, uint32_t generation, 
     ring->message.generation = ring->control->generation = generation;
     ring->message.first_sequence = ring->control->first_sequence = head;
     ring->frames.head = head;
+    ring->patience_ns = patience_ns;
     if (ring->message.kind == CUFRAMES_RING_PACKETS)
       cuframes_packet_ring_set_head (&ring->packets, head);
     /* relaxed: the page is not shared yet; its descriptor is sent later */
@@ -234,14 +236,33 @@ cuframes_ring_detach (CuframesRing *ring, CuframesLeasePage *page)
   pthread_mutex_unlock (&ring->lock);
 }
 
-/* Frames numbered after keep_after stay. 0 or CUFRAMES_E_FULL. */
+/* Nobody waits for the owner of that page any more; what it holds it holds. */
+void
+cuframes_ring_disregard (CuframesRing *ring, CuframesLeasePage *page)
+{
+  pthread_mutex_lock (&ring->lock);
+  cuframes_frame_ring_disregard (&ring->frames, page);
+  pthread_cond_broadcast (&ring->released);
+  pthread_mutex_unlock (&ring->lock);
+}
+
+/* The last frame that everybody who is waited for has taken. Who is not on this ring yet has taken nothing of it. */
+static uint64_t
+get_floor (const CuframesRing *ring)
+{
+  return ring->others ? ring->message.first_sequence : cuframes_frame_ring_get_floor (&ring->frames);
+}
+
+/* With waits what subscribers who asked for it have not taken stays; others says that some of them are not on this ring yet.
+ * 0 or CUFRAMES_E_FULL. */
 int
-cuframes_ring_make_room (CuframesRing *ring, uint64_t keep_after)
+cuframes_ring_make_room (CuframesRing *ring, bool waits, bool others)
 {
   int r;
 
   pthread_mutex_lock (&ring->lock);
-  r = cuframes_frame_ring_make_room (&ring->frames, keep_after);
+  ring->others = others;
+  r = cuframes_frame_ring_make_room (&ring->frames, waits ? get_floor (ring) : ring->frames.head);
   pthread_mutex_unlock (&ring->lock);
   return r;
 }
@@ -253,6 +274,7 @@ cuframes_ring_announce (CuframesRing *ring, uint32_t slot, const CuframesFrameIn
 
   pthread_mutex_lock (&ring->lock);
   sequence = cuframes_frame_ring_publish (&ring->frames, slot, info);
+  ring->short_since_ns = 0;
   pthread_cond_broadcast (&ring->released);
   pthread_mutex_unlock (&ring->lock);
   return sequence;
@@ -326,6 +348,21 @@ cuframes_ring_wait_released (CuframesRing *ring, uint64_t timeout_ns)
   return r;
 }
 
+/* Under the lock. Patience is counted over all claims in a row that found nothing, since who claims may do so bit by bit. */
+static int
+claim_now (CuframesRing *ring, uint32_t *ret_slot)
+{
+  const uint64_t now = ring->patience_ns > 0 ? cuframes_now_ns () : 0;
+  const bool waits = ring->patience_ns > 0 && (ring->short_since_ns == 0 || now - ring->short_since_ns < ring->patience_ns);
+  const int r = cuframes_frame_ring_claim (&ring->frames, waits ? get_floor (ring) : ring->frames.head, ret_slot);
+
+  if (r == 0)
+    ring->short_since_ns = 0;
+  else if (ring->short_since_ns == 0)
+    ring->short_since_ns = now;
+  return r;
+}
+
 /**
  * cuframes_ring_claim:
  * @ring: a ring
@@ -333,7 +370,8 @@ cuframes_ring_wait_released (CuframesRing *ring, uint64_t timeout_ns)
  * @ret_slot: (out): the slot
  *
  * Takes a slot to write a frame to. It is this process's until cuframes_publisher_publish() or cuframes_ring_release().
- * Oldest frames that nobody holds make room. Any thread.
+ * Oldest frames that nobody holds make room. As many as the ring's reserve can be claimed at a time without that; beyond it, under the
+ * publisher's policy "wait", frames that a subscriber who is waited for has not taken are left alone for the policy's time. Any thread.
  *
  * Returns: 0, %CUFRAMES_E_FULL when the time is over, or %CUFRAMES_E_CANCELLED while flushing
  *
@@ -348,7 +386,7 @@ cuframes_ring_claim (CuframesRing *ring, uint64_t timeout_ns, uint32_t *ret_slot
   pthread_mutex_lock (&ring->lock);
   for (;;) {
     uint64_t now, passed;
-    r = ring->flushing ? CUFRAMES_E_CANCELLED : cuframes_frame_ring_claim (&ring->frames, ring->frames.head, ret_slot);
+    r = ring->flushing ? CUFRAMES_E_CANCELLED : claim_now (ring, ret_slot);
     if (r != CUFRAMES_E_FULL)
       break;
     now = cuframes_now_ns ();

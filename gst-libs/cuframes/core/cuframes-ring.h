@@ -24,13 +24,18 @@ struct _CuframesRing
   CuframesFrameRing frames;     /* of a ring of frames */
   CuframesPacketRing packets;   /* of a ring of packets */
   bool flushing;
+  uint64_t patience_ns;         /* how long claims leave alone what subscribers who are waited for have not taken */
+  uint64_t short_since_ns;      /* since when no slot could be claimed for that; 0 while one could */
+  bool others;                  /* some of those are not on this ring yet */
 };
 
 int cuframes_ring_prepare (const CuframesRingMessage * message, CuframesArena * arena, bool reserve, CuframesRing ** ret_ring);
-int cuframes_ring_begin (CuframesRing * ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial);
+int cuframes_ring_begin (CuframesRing * ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial,
+    uint64_t patience_ns);
 int cuframes_ring_attach (CuframesRing * ring, CuframesLeasePage * page);
 void cuframes_ring_detach (CuframesRing * ring, CuframesLeasePage * page);
-int cuframes_ring_make_room (CuframesRing * ring, uint64_t keep_after);
+void cuframes_ring_disregard (CuframesRing * ring, CuframesLeasePage * page);
+int cuframes_ring_make_room (CuframesRing * ring, bool waits, bool others);
 uint64_t cuframes_ring_announce (CuframesRing * ring, uint32_t slot, const CuframesFrameInfo * info);
 int cuframes_ring_write (CuframesRing * ring, const CuframesPacketInfo * info, const struct iovec *pieces, uint32_t piece_count, const void *metas,
     uint64_t * ret_sequence);
