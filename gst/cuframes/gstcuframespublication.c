@@ -59,10 +59,7 @@ drop_own_pool (GstCuframesPublication * self)
 void
 gst_cuframes_publication_free (GstCuframesPublication * self)
 {
-  if (self->newest_fence != 0)
-    gst_cuframes_gpu_finish (self->ring, self->newest_fence);
-  drop_own_pool (self);
-  self->ring = cuframes_ring_unref (self->ring);
+  gst_cuframes_publication_leave (self);
   gst_clear_caps (&self->caps);
   g_clear_pointer (&self->format, g_bytes_unref);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
@@ -98,7 +95,7 @@ gst_cuframes_publication_set_caps (GstCuframesPublication * self, GstCaps * caps
 
   if (!gst_video_info_from_caps (&info, caps)) {
     g_set_error_literal (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT,
-        "These caps are no raw video that can be published: put videoconvert or a decoder before the sink");
+        "These caps are no raw video that can be published: put videoconvert before the sink");
     return FALSE;
   }
   format = gst_cuframes_codec_caps_to_bytes (caps, error);
@@ -117,6 +114,18 @@ gst_cuframes_publication_set_caps (GstCuframesPublication * self, GstCaps * caps
   self->format = format;
   self->ring_fits = self->ring != NULL && has_current_format (self, self->ring);
   return TRUE;
+}
+
+/* The stream goes on in another ring. */
+void
+gst_cuframes_publication_leave (GstCuframesPublication * self)
+{
+  if (self->newest_fence != 0)
+    gst_cuframes_gpu_finish (self->ring, self->newest_fence);
+  self->newest_fence = 0;
+  drop_own_pool (self);
+  self->ring = cuframes_ring_unref (self->ring);
+  self->ring_fits = FALSE;
 }
 
 static GstBufferPool *

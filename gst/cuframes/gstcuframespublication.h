@@ -32,6 +32,8 @@ gboolean                 gst_cuframes_publication_set_caps   (GstCuframesPublica
                                                              GstCaps * caps,
                                                              GError ** error);
 
+void                     gst_cuframes_publication_leave      (GstCuframesPublication * self);
+
 GstBufferPool *          gst_cuframes_publication_make_pool  (GstCuframesPublication * self,
                                                              GstCaps * caps,
                                                              guint min_buffers,

@@ -8,6 +8,9 @@
  * a copy. Nothing that a subscriber does stalls it. The pool that it proposes upstream hands out slots of the ring, so that a producer
  * which uses it writes straight into what the subscribers read; a frame in other memory costs one copy, counted in #cuframessink:stats.
  *
+ * Anything but raw video, such as encoded video and audio, raw audio, transport streams, text and metadata, is published as packets in a ring of
+ * bytes. Who joins starts at the last key point; who is too slow goes on at the newest one.
+ *
  * ## Example launch lines
  * |[
  * gst-launch-1.0 videotestsrc is-live=true ! video/x-raw,format=NV12,width=1920,height=1080 ! cuframessink channel=test
@@ -15,6 +18,11 @@
  * |[
  * gst-launch-1.0 cuframessrc channel=test ! videoconvert ! autovideosink
  * ]| Shows it, as often as you like.
+ * |[
+ * gst-launch-1.0 rtspsrc location=rtsp://camera/stream ! rtph264depay ! h264parse config-interval=-1 ! tee name=t
+ *     t. ! queue ! cuframessink channel=cam1.packets sync=false
+ *     t. ! queue ! avdec_h264 ! cuframessink channel=cam1 sync=false
+ * ]| One session to a camera serves recorders, which read the camera's own packets, and detectors, which read frames.
  *
  * Since: 0.1
  */
@@ -24,20 +32,17 @@
 #include <gst/video/video.h>
 #include <unistd.h>
 
+#include "gstcuframescaps.h"
 #include "gstcuframeschannel.h"
-#include "gstcuframescodec.h"
-#include "gstcuframespublication.h"
-#include "gstcuframessinksettings.h"
-#include "gstcuframestiming.h"
+#include "gstcuframessink-private.h"
 
-GST_DEBUG_CATEGORY_STATIC (gst_cuframes_sink_debug);
+GST_DEBUG_CATEGORY (gst_cuframes_sink_debug);
 #define GST_CAT_DEFAULT gst_cuframes_sink_debug
 
 /* What upstream writes at a time if it does not say: one buffer, and one that waits for its moment in this element. */
 #define PROPOSED_BUFFERS 2
 /* As many as a publisher lets wait. */
 #define EARLY_MAX 16
-#define KEYFRAME_INTERVAL_NS GST_SECOND
 
 enum
 {
@@ -55,33 +60,12 @@ enum
   N_SIGNALS,
 };
 
-struct _GstCuframesSink
-{
-  GstBaseSink parent;
-
-  GstCuframesSinkSettings settings;      /* under the object lock; read once in start() */
-  CuframesPublisher *publisher; /* between start() and stop() */
-  GArray *early;                /* descriptors of connections that were added before; under the object lock */
-  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
-
-  /* Streaming thread */
-  GstCuframesPublication *publication;
-  GstCuframesGpu *gpu;          /* once caps ask for one */
-  gboolean gpu_failed;          /* and there was none, which was said */
-  GstCuframesTiming timing;
-  GstClockTime told_latency;
-  gboolean ended;               /* subscribers were told so */
-  gboolean waited;
-
-  gint64 last_keyframe_us;      /* server's thread */
-};
-
 static guint first_own;         /* properties below it are settings */
 static GParamSpec *own[N_OWN];
 static guint signals[N_SIGNALS];
 
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_CUFRAMES_VIDEO_CAPS));
+    GST_STATIC_CAPS_ANY);
 
 G_DEFINE_TYPE (GstCuframesSink, gst_cuframes_sink, GST_TYPE_BASE_SINK);
 GST_ELEMENT_REGISTER_DEFINE (cuframessink, "cuframessink", GST_RANK_NONE, GST_TYPE_CUFRAMES_SINK);
@@ -116,12 +100,8 @@ static void
 on_keyframe_wanted (void *user_data, bool all_headers)
 {
   GstCuframesSink *self = user_data;
-  const gint64 now = g_get_monotonic_time ();
 
-  if (self->last_keyframe_us != 0 && now - self->last_keyframe_us < (gint64) (KEYFRAME_INTERVAL_NS / GST_USECOND))
-    return;
-  self->last_keyframe_us = now;
-  gst_pad_push_event (GST_BASE_SINK_PAD (self), gst_video_event_new_upstream_force_key_unit (GST_CLOCK_TIME_NONE, all_headers, 0));
+  gst_cuframes_key_units_ask (&self->key_units, GST_BASE_SINK_PAD (self), all_headers);
 }
 
 static void
@@ -179,7 +159,10 @@ open_publisher (GstCuframesSink * self)
   self->ended = FALSE;
   self->waited = FALSE;
   self->gpu_failed = FALSE;
+  gst_cuframes_key_units_begin (&self->key_units, self->settings.key_unit_interval_ns);
   self->publication = gst_cuframes_publication_new (GST_ELEMENT (self), publisher, self->settings.slots, on_pool_error);
+  self->packets = gst_cuframes_packet_publication_new (GST_ELEMENT (self), publisher, self->settings.packet_ring_bytes,
+      self->settings.packet_ring_packets);
   take_early (self, publisher);
   return TRUE;
 }
@@ -195,6 +178,7 @@ close_publisher (GstCuframesSink * self)
   /* Upstream may still be running, and GStreamer hands on its allocation query, under this lock, to elements in any state. */
   GST_PAD_STREAM_LOCK (GST_BASE_SINK_PAD (self));
   g_clear_pointer (&self->publication, gst_cuframes_publication_free);
+  g_clear_pointer (&self->packets, gst_cuframes_packet_publication_free);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
   gst_clear_object (&self->cuda_context);
   gst_cuframes_timing_clear (&self->timing);
@@ -264,6 +248,12 @@ ensure_gpu (GstCuframesSink * self, GstCaps * caps)
   return TRUE;
 }
 
+static GstCaps *
+sink_get_caps (GstBaseSink * sink, GstCaps * filter)
+{
+  return filter == NULL ? gst_caps_new_any () : gst_cuframes_caps_filter (filter);
+}
+
 static gboolean
 sink_set_caps (GstBaseSink * sink, GstCaps * caps)
 {
@@ -272,7 +262,15 @@ sink_set_caps (GstBaseSink * sink, GstCaps * caps)
 
   if (!ensure_gpu (self, caps))
     return FALSE;
-  if (gst_cuframes_publication_set_caps (self->publication, caps, &error))
+  self->in_packets = !gst_cuframes_caps_are_frames (caps);
+  if (self->in_packets) {
+    gst_cuframes_publication_leave (self->publication);
+    gst_cuframes_packet_publication_set_caps (self->packets, caps, &error);
+  } else {
+    gst_cuframes_packet_publication_leave (self->packets);
+    gst_cuframes_publication_set_caps (self->publication, caps, &error);
+  }
+  if (error == NULL)
     return TRUE;
   GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("%s", error->message), ("caps %" GST_PTR_FORMAT, caps));
   g_clear_error (&error);
@@ -291,6 +289,9 @@ sink_propose_allocation (GstBaseSink * sink, GstQuery * query)
   gst_query_parse_allocation (query, &caps, &need_pool);
   if (caps == NULL || self->publication == NULL || !ensure_gpu (self, caps))
     return FALSE;
+  /* Packets are copied from wherever they are. */
+  if (!gst_cuframes_caps_are_frames (caps))
+    return TRUE;
   if (need_pool) {
     pool = gst_cuframes_publication_make_pool (self->publication, caps, PROPOSED_BUFFERS, &size);
     if (pool == NULL)
@@ -305,8 +306,15 @@ sink_propose_allocation (GstBaseSink * sink, GstQuery * query)
 static gboolean
 sink_query (GstBaseSink * sink, GstQuery * query)
 {
+  GstCaps *caps;
+
   if (gst_cuframes_gpu_answer_query (GST_ELEMENT (sink), query, GST_CUFRAMES_SINK (sink)->cuda_context))
     return TRUE;
+  if (GST_QUERY_TYPE (query) == GST_QUERY_ACCEPT_CAPS) {
+    gst_query_parse_accept_caps (query, &caps);
+    gst_query_set_accept_caps_result (query, gst_cuframes_caps_accept (caps));
+    return TRUE;
+  }
   return GST_BASE_SINK_CLASS (gst_cuframes_sink_parent_class)->query (sink, query);
 }
 
@@ -317,110 +325,6 @@ sink_set_context (GstElement * element, GstContext * context)
 
   gst_cuframes_gpu_set_context (element, context, self->settings.cuda_device_id, &self->cuda_context);
   GST_ELEMENT_CLASS (gst_cuframes_sink_parent_class)->set_context (element, context);
-}
-
-/* Streaming */
-
-/* When the frame is due, on the clock that every process of the host shares. */
-static guint64
-find_moment (GstCuframesSink * self, GstBuffer * buffer)
-{
-  const GstSegment *segment = &GST_BASE_SINK (self)->segment;
-  guint64 running_time;
-  gint sign;
-
-  if (segment->format != GST_FORMAT_TIME || !GST_CLOCK_TIME_IS_VALID (GST_BUFFER_DTS_OR_PTS (buffer)))
-    return CUFRAMES_NONE;
-  if (!gst_cuframes_timing_follow (&self->timing, GST_ELEMENT (self)))
-    return CUFRAMES_NONE;
-  sign = gst_segment_to_running_time_full (segment, GST_FORMAT_TIME,
-      GST_BUFFER_PTS_IS_VALID (buffer) ? GST_BUFFER_PTS (buffer) : GST_BUFFER_DTS (buffer), &running_time);
-  return sign == 0 ? CUFRAMES_NONE : gst_cuframes_clock_to_monotonic_full (&self->timing.clock, sign, running_time);
-}
-
-static void
-tell_latency (GstCuframesSink * self)
-{
-  const GstClockTime latency = gst_base_sink_get_latency (GST_BASE_SINK (self));
-  guint8 bytes[8];
-
-  if (latency == self->told_latency)
-    return;
-  self->told_latency = latency;
-  GST_WRITE_UINT64_LE (bytes, latency);
-  cuframes_publisher_send_event (self->publisher, CUFRAMES_EVENT_LATENCY, GST_CUFRAMES_STICKY_LATENCY, bytes, sizeof bytes);
-}
-
-/* Lets the first frame through only when as many subscribers as wished are there. */
-static GstFlowReturn
-wait_for_subscribers (GstCuframesSink * self)
-{
-  while (!self->waited) {
-    GstFlowReturn flow;
-    if (cuframes_publisher_wait_subscribers (self->publisher, self->settings.wait_for_subscribers, CUFRAMES_NONE) == 0) {
-      self->waited = TRUE;
-      break;
-    }
-    flow = gst_base_sink_wait_preroll (GST_BASE_SINK (self));
-    if (flow != GST_FLOW_OK)
-      return flow;
-  }
-  return GST_FLOW_OK;
-}
-
-static GstFlowReturn
-sink_render (GstBaseSink * sink, GstBuffer * buffer)
-{
-  GstCuframesSink *self = GST_CUFRAMES_SINK (sink);
-  GstFlowReturn flow = wait_for_subscribers (self);
-  GstCuframesPublishResult result = GST_CUFRAMES_PUBLISH_CANCELLED;
-  GError *error = NULL;
-
-  while (flow == GST_FLOW_OK && result == GST_CUFRAMES_PUBLISH_CANCELLED) {
-    tell_latency (self);
-    result = gst_cuframes_publication_publish (self->publication, buffer, find_moment (self, buffer), &error);
-    if (result == GST_CUFRAMES_PUBLISH_CANCELLED)
-      flow = gst_base_sink_wait_preroll (sink);
-  }
-  if (result != GST_CUFRAMES_PUBLISH_FAILED)
-    return flow;
-  if (error != NULL)
-    GST_ELEMENT_ERROR (self, RESOURCE, WRITE, ("%s", error->message), (NULL));
-  g_clear_error (&error);
-  return GST_FLOW_ERROR;
-}
-
-static void
-forward_event (GstCuframesSink * self, GstEvent * event)
-{
-  GError *error = NULL;
-  CuframesEventKind kind = GST_EVENT_TYPE (event) == GST_EVENT_EOS ? CUFRAMES_EVENT_EOS : CUFRAMES_EVENT_GST;
-  GBytes *bytes = gst_cuframes_codec_event_to_bytes (event, &error);
-  gsize size;
-  gconstpointer data;
-
-  if (bytes == NULL) {
-    if (!g_error_matches (error, GST_CUFRAMES_CODEC_ERROR, GST_CUFRAMES_CODEC_ERROR_NOT_SUPPORTED))
-      GST_ELEMENT_WARNING (self, STREAM, ENCODE, ("An event is left out: %s", error->message), ("%" GST_PTR_FORMAT, event));
-    g_clear_error (&error);
-    return;
-  }
-  data = g_bytes_get_data (bytes, &size);
-  if (cuframes_publisher_send_event (self->publisher, kind, gst_cuframes_codec_event_sticky_key (event), data, size) != 0)
-    GST_ELEMENT_WARNING (self, STREAM, ENCODE, ("An event is left out: no memory for its %" G_GSIZE_FORMAT " bytes", size),
-        ("%" GST_PTR_FORMAT, event));
-  g_bytes_unref (bytes);
-}
-
-/* The stream goes on behind its end: who joins from now on is not to be told of it. The event that takes its place says nothing new. */
-static void
-forget_end (GstCuframesSink * self)
-{
-  guint8 bytes[8];
-
-  self->ended = FALSE;
-  GST_WRITE_UINT64_LE (bytes, self->told_latency);
-  cuframes_publisher_send_event (self->publisher, CUFRAMES_EVENT_LATENCY, GST_EVENT_EOS, bytes, sizeof bytes);
 }
 
 static gboolean
@@ -439,11 +343,11 @@ sink_event (GstBaseSink * sink, GstEvent * event)
   gst_event_ref (event);
   good = GST_BASE_SINK_CLASS (gst_cuframes_sink_parent_class)->event (sink, event);
   if (forward && good)
-    forward_event (self, event);
+    gst_cuframes_sink_forward_event (self, event);
   if (good && type == GST_EVENT_EOS)
     self->ended = TRUE;
   if (good && type == GST_EVENT_FLUSH_STOP && self->ended)
-    forget_end (self);
+    gst_cuframes_sink_forget_end (self);
   gst_event_unref (event);
   return good;
 }
@@ -542,6 +446,7 @@ sink_finalize (GObject * object)
     close (g_array_index (self->early, gint, i));
   g_array_unref (self->early);
   gst_cuframes_sink_settings_clear (&self->settings);
+  gst_cuframes_key_units_clear (&self->key_units);
   G_OBJECT_CLASS (gst_cuframes_sink_parent_class)->finalize (object);
 }
 
@@ -627,8 +532,8 @@ gst_cuframes_sink_class_init (GstCuframesSinkClass * klass)
   object_class->finalize = sink_finalize;
   install_properties (object_class);
   install_signals (klass);
-  gst_element_class_set_static_metadata (element_class, "Frame sharing sink", "Sink/Video",
-      "Publishes video frames to any number of processes of this host, without a copy", "gst-cuframes contributors");
+  gst_element_class_set_static_metadata (element_class, "Frame sharing sink", "Sink",
+      "Publishes video frames without a copy, and any other stream as packets, to any number of processes of this host", "gst-cuframes contributors");
   gst_element_class_add_static_pad_template (element_class, &sink_template);
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_OVERFLOW, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_GPU_SYNC, 0);
@@ -636,10 +541,11 @@ gst_cuframes_sink_class_init (GstCuframesSinkClass * klass)
   element_class->change_state = sink_change_state;
   sink_class->unlock = sink_unlock;
   sink_class->unlock_stop = sink_unlock_stop;
+  sink_class->get_caps = sink_get_caps;
   sink_class->set_caps = sink_set_caps;
   sink_class->propose_allocation = sink_propose_allocation;
   sink_class->query = sink_query;
-  sink_class->render = sink_render;
+  sink_class->render = gst_cuframes_sink_render;
   sink_class->event = sink_event;
 }
 
@@ -647,6 +553,7 @@ static void
 gst_cuframes_sink_init (GstCuframesSink * self)
 {
   gst_cuframes_sink_settings_init (&self->settings);
+  gst_cuframes_key_units_init (&self->key_units);
   self->early = g_array_new (FALSE, FALSE, sizeof (gint));
   /* The last sample would keep a slot for as long as the element plays. */
   gst_base_sink_set_last_sample_enabled (GST_BASE_SINK (self), FALSE);

@@ -10,6 +10,12 @@
 #define DEFAULT_MAX_SUBSCRIBERS 64
 #define DEFAULT_MAX_LEASES 4
 #define DEFAULT_SOCKET_MODE 0600
+/* 10 s of 20 Mbit/s with room to spare, in packets of a third of a millisecond. */
+#define DEFAULT_PACKET_RING_BYTES (G_GUINT64_CONSTANT (32) << 20)
+#define MAX_PACKET_RING_BYTES (G_GUINT64_CONSTANT (1) << 32)
+#define DEFAULT_PACKET_RING_PACKETS 32768
+#define MAX_PACKET_RING_PACKETS (1u << 20)
+#define DEFAULT_KEY_UNIT_INTERVAL GST_SECOND
 
 enum
 {
@@ -27,6 +33,9 @@ enum
   PROP_ALLOW_GIDS,
   PROP_CUDA_DEVICE_ID,
   PROP_GPU_SYNC,
+  PROP_PACKET_RING_BYTES,
+  PROP_PACKET_RING_PACKETS,
+  PROP_KEY_UNIT_INTERVAL,
   N_PROPERTIES,
 };
 
@@ -41,6 +50,9 @@ gst_cuframes_sink_settings_init (GstCuframesSinkSettings * self)
     .max_leases = DEFAULT_MAX_LEASES,
     .socket_mode = DEFAULT_SOCKET_MODE,
     .cuda_device_id = -1,
+    .packet_ring_bytes = DEFAULT_PACKET_RING_BYTES,
+    .packet_ring_packets = DEFAULT_PACKET_RING_PACKETS,
+    .key_unit_interval_ns = DEFAULT_KEY_UNIT_INTERVAL,
   };
 }
 
@@ -101,6 +113,15 @@ gst_cuframes_sink_settings_set (GstCuframesSinkSettings * self, guint id, const 
     case PROP_GPU_SYNC:
       self->gpu_sync = g_value_get_enum (value);
       break;
+    case PROP_PACKET_RING_BYTES:
+      self->packet_ring_bytes = g_value_get_uint64 (value);
+      break;
+    case PROP_PACKET_RING_PACKETS:
+      self->packet_ring_packets = g_value_get_uint (value);
+      break;
+    case PROP_KEY_UNIT_INTERVAL:
+      self->key_unit_interval_ns = g_value_get_uint64 (value);
+      break;
     default:
       return FALSE;
   }
@@ -151,6 +172,15 @@ gst_cuframes_sink_settings_get (const GstCuframesSinkSettings * self, guint id, 
     case PROP_GPU_SYNC:
       g_value_set_enum (value, self->gpu_sync);
       break;
+    case PROP_PACKET_RING_BYTES:
+      g_value_set_uint64 (value, self->packet_ring_bytes);
+      break;
+    case PROP_PACKET_RING_PACKETS:
+      g_value_set_uint (value, self->packet_ring_packets);
+      break;
+    case PROP_KEY_UNIT_INTERVAL:
+      g_value_set_uint64 (value, self->key_unit_interval_ns);
+      break;
     default:
       return FALSE;
   }
@@ -191,6 +221,13 @@ gst_cuframes_sink_settings_install (GObjectClass * object_class)
       "the one of the element upstream", -1, G_MAXINT, -1, set_before);
   properties[PROP_GPU_SYNC] = g_param_spec_enum ("gpu-sync", "GPU synchronisation", "How a frame in GPU memory is known to be complete",
       GST_TYPE_CUFRAMES_GPU_SYNC, GST_CUFRAMES_GPU_SYNC_HOST, set_before);
+  properties[PROP_PACKET_RING_BYTES] = g_param_spec_uint64 ("packet-ring-bytes", "Bytes of the packet ring",
+      "Room for the packets of a stream that is no raw video, in bytes; rounded up to a power of two. A packet may take a quarter of it", 4096,
+      MAX_PACKET_RING_BYTES, DEFAULT_PACKET_RING_BYTES, set_before);
+  properties[PROP_PACKET_RING_PACKETS] = g_param_spec_uint ("packet-ring-packets", "Packets of the packet ring",
+      "Packets that the ring has room for; rounded up to a power of two", 16, MAX_PACKET_RING_PACKETS, DEFAULT_PACKET_RING_PACKETS, set_before);
+  properties[PROP_KEY_UNIT_INTERVAL] = g_param_spec_uint64 ("key-unit-interval", "Key unit interval",
+      "Least time between two force-key-unit events that subscribers cause upstream, in ns", 0, G_MAXUINT64, DEFAULT_KEY_UNIT_INTERVAL, set_before);
   for (guint id = PROP_0 + 1; id < N_PROPERTIES; id++)
     g_object_class_install_property (object_class, id, properties[id]);
   return N_PROPERTIES;

@@ -24,6 +24,9 @@ typedef struct
   gchar *allow_gids;
   gint cuda_device_id;
   GstCuframesGpuSync gpu_sync;
+  guint64 packet_ring_bytes;
+  guint packet_ring_packets;
+  guint64 key_unit_interval_ns;
 } GstCuframesSinkSettings;
 
 void     gst_cuframes_sink_settings_init    (GstCuframesSinkSettings * self);

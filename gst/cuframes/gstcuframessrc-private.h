@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "gstcuframespacketsubscription.h"
 #include "gstcuframessrc.h"
 #include "gstcuframessrcsettings.h"
 #include "gstcuframessubscription.h"
@@ -25,10 +26,18 @@ struct _GstCuframesSrc
   gboolean by_socket;           /* over a connection that the application made; there is no other */
   gint socket_fd;               /* that one until it is used; -1 */
   GstCuframesSubscription *subscription;
+  GstCuframesPacketSubscription *packets;
+  gboolean in_packets;          /* whether the newest format is one of packets */
+  gboolean wants_headers;       /* the next packet is the first one of a format or connection */
+  gboolean asked;               /* for a key unit, since the last packet */
+  GQueue ready;                 /* buffers that come before whatever is next */
+  GstCuframesPast past;
   GstCuframesGpu *gpu;          /* once a publisher's frames ask for one */
   GstCuframesTiming timing;
   gboolean was_connected;
   gboolean discont;
+
+  guint64 overruns;             /* under the object lock */
 };
 
 GST_DEBUG_CATEGORY_EXTERN (gst_cuframes_src_debug);

@@ -10,6 +10,9 @@
 
 #define GST_CAT_DEFAULT gst_cuframes_src_debug
 
+/* A ring is announced just before its first packet, and a key point may be on its way. */
+#define KEY_POINT_PATIENCE_NS (20 * GST_MSECOND)
+
 static GstFlowReturn
 fail_connect (GstCuframesSrc * self, gint r)
 {
@@ -145,8 +148,15 @@ static GstFlowReturn
 take_format (GstCuframesSrc * self, const CuframesItem * item)
 {
   GError *error = NULL;
-  GstCaps *caps = gst_cuframes_subscription_set_format (self->subscription, item->bytes, item->byte_count, &error);
+  GstCaps *caps;
 
+  self->in_packets = item->ring_kind == CUFRAMES_RING_PACKETS;
+  self->wants_headers = TRUE;
+  self->asked = FALSE;
+  if (self->in_packets)
+    caps = gst_cuframes_packet_subscription_set_format (self->packets, item->bytes, item->byte_count, &error);
+  else
+    caps = gst_cuframes_subscription_set_format (self->subscription, item->bytes, item->byte_count, &error);
   if (caps == NULL) {
     GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("%s", error->message), (NULL));
     g_clear_error (&error);
@@ -246,7 +256,7 @@ take_event (GstCuframesSrc * self, const CuframesItem * item)
 /* The moment on the clock that every process of the host shares becomes running time here. The publisher's decoding time stamp keeps its
  * distance from the presentation's. */
 static void
-stamp (GstCuframesSrc * self, GstBuffer * buffer, guint64 moment_ns)
+stamp_frame (GstCuframesSrc * self, GstBuffer * buffer, guint64 moment_ns)
 {
   const GstClockTime pts = GST_BUFFER_PTS (buffer), dts = GST_BUFFER_DTS (buffer);
   GstClockTime running_time = GST_CLOCK_TIME_NONE;
@@ -268,6 +278,51 @@ stamp (GstCuframesSrc * self, GstBuffer * buffer, guint64 moment_ns)
     GST_BUFFER_DTS (buffer) = running_time - distance;
 }
 
+/* The same for a packet; one that was due before this pipeline was keeps its place among the others. */
+static void
+stamp_packet (GstCuframesSrc * self, GstBuffer * buffer, guint64 moment_ns)
+{
+  const GstClockTime pts = GST_BUFFER_PTS (buffer), dts = GST_BUFFER_DTS (buffer);
+  GstClockTime running_time;
+  gint64 presentation, decoding;
+  gint sign;
+
+  GST_BUFFER_PTS (buffer) = GST_BUFFER_DTS (buffer) = GST_CLOCK_TIME_NONE;
+  if (moment_ns == CUFRAMES_NONE || !gst_cuframes_timing_follow (&self->timing, GST_ELEMENT (self)))
+    return;
+  sign = gst_cuframes_clock_to_running_time_full (&self->timing.clock, moment_ns, &running_time);
+  presentation = decoding = sign < 0 ? -(gint64) running_time : (gint64) running_time;
+  if (GST_CLOCK_TIME_IS_VALID (pts) && GST_CLOCK_TIME_IS_VALID (dts))
+    decoding -= GST_CLOCK_DIFF (dts, pts);
+  gst_cuframes_past_look (&self->past, MIN (presentation, decoding));
+  if (GST_CLOCK_TIME_IS_VALID (pts))
+    GST_BUFFER_PTS (buffer) = gst_cuframes_past_place (&self->past, presentation);
+  if (GST_CLOCK_TIME_IS_VALID (dts))
+    GST_BUFFER_DTS (buffer) = gst_cuframes_past_place (&self->past, decoding);
+}
+
+static void
+count_overrun (GstCuframesSrc * self, const CuframesItem * item)
+{
+  if (item->missed == 0)
+    return;
+  self->discont = TRUE;
+  GST_OBJECT_LOCK (self);
+  self->overruns++;
+  GST_OBJECT_UNLOCK (self);
+}
+
+/* What both kinds of stream have. */
+static void
+finish_buffer (GstCuframesSrc * self, GstBuffer * buffer, guint64 moment_ns)
+{
+  if (self->settings.timestamps == GST_CUFRAMES_TIMESTAMPS_SYNCHRONISED)
+    (self->in_packets ? stamp_packet : stamp_frame) (self, buffer, moment_ns);
+  if (self->discont)
+    GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_DISCONT);
+  self->discont = FALSE;
+}
+
 static GstFlowReturn
 take_frame (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffer)
 {
@@ -275,6 +330,7 @@ take_frame (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffe
   gboolean copied = FALSE;
   GError *error = NULL;
 
+  count_overrun (self, item);
   *buffer = gst_cuframes_subscription_wrap (self->subscription, item->frame, &copied, &error);
   if (*buffer == NULL && error == NULL) {
     GST_WARNING_OBJECT (self, "a frame was never completed and is left out");
@@ -288,11 +344,47 @@ take_frame (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffe
   }
   if (copied)
     cuframes_subscriber_count_copy (self->subscriber);
-  if (self->settings.timestamps == GST_CUFRAMES_TIMESTAMPS_SYNCHRONISED)
-    stamp (self, *buffer, moment_ns);
-  if (self->discont || item->missed > 0)
-    GST_BUFFER_FLAG_SET (*buffer, GST_BUFFER_FLAG_DISCONT);
-  self->discont = FALSE;
+  finish_buffer (self, *buffer, moment_ns);
+  return GST_FLOW_OK;
+}
+
+/* A decoder that begins here may need headers that have passed long ago. */
+static GstBuffer *
+put_headers_before (GstCuframesSrc * self, GstBuffer * packet)
+{
+  GstBuffer *first;
+
+  self->wants_headers = FALSE;
+  gst_cuframes_packet_subscription_get_headers (self->packets, packet, &self->ready);
+  if (g_queue_is_empty (&self->ready))
+    return packet;
+  g_queue_push_tail (&self->ready, packet);
+  first = g_queue_pop_head (&self->ready);
+  GST_BUFFER_FLAG_SET (first, GST_BUFFER_FLAG_DISCONT);
+  return first;
+}
+
+static GstFlowReturn
+take_packet (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffer)
+{
+  const CuframesPacketInfo info = *item->packet_info;
+  GError *error = NULL;
+
+  self->asked = FALSE;
+  count_overrun (self, item);
+  *buffer = gst_cuframes_packet_subscription_take (self->packets, self->subscriber, &info, &error);
+  if (error != NULL) {
+    GST_ELEMENT_ERROR (self, RESOURCE, NO_SPACE_LEFT, ("%s", error->message), (NULL));
+    g_clear_error (&error);
+    return GST_FLOW_ERROR;
+  }
+  if (*buffer == NULL) {
+    GST_DEBUG_OBJECT (self, "packet %" G_GUINT64_FORMAT " was overwritten", info.sequence);
+    return GST_FLOW_OK;
+  }
+  finish_buffer (self, *buffer, info.moment_ns);
+  if (self->wants_headers)
+    *buffer = put_headers_before (self, *buffer);
   return GST_FLOW_OK;
 }
 
@@ -317,7 +409,7 @@ take_item (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffer
     case CUFRAMES_ITEM_DISCONNECTED:
       return leave (self, item->bye);
     case CUFRAMES_ITEM_PACKET:
-      break;
+      return take_packet (self, item, buffer);
   }
   return GST_FLOW_OK;
 }
@@ -333,6 +425,27 @@ fail_map (GstCuframesSrc * self)
   return GST_FLOW_ERROR;
 }
 
+/* Before it waits long for a key point that is not there, it asks for one. */
+static gint
+wait_for_item (GstCuframesSrc * self, CuframesItem * item)
+{
+  gint r;
+
+  if (self->in_packets && !self->asked) {
+    r = cuframes_subscriber_try_next (self->subscriber, item);
+    if (r != CUFRAMES_E_EMPTY)
+      return r;
+    if (cuframes_subscriber_is_syncing (self->subscriber)) {
+      r = cuframes_subscriber_next (self->subscriber, KEY_POINT_PATIENCE_NS, item);
+      if (r != CUFRAMES_E_TIMEOUT)
+        return r;
+      GST_DEBUG_OBJECT (self, "no key point is there: asking for one");
+      self->asked = cuframes_subscriber_request_keyframe (self->subscriber, TRUE) == 0;
+    }
+  }
+  return cuframes_subscriber_next (self->subscriber, CUFRAMES_NONE, item);
+}
+
 GstFlowReturn
 gst_cuframes_src_create (GstPushSrc * src, GstBuffer ** buffer)
 {
@@ -340,10 +453,10 @@ gst_cuframes_src_create (GstPushSrc * src, GstBuffer ** buffer)
   GstFlowReturn flow = GST_FLOW_OK;
   CuframesItem item;
 
-  *buffer = NULL;
+  *buffer = g_queue_pop_head (&self->ready);
   gst_cuframes_subscription_prepare (self->subscription);
   while (flow == GST_FLOW_OK && *buffer == NULL) {
-    const gint r = cuframes_subscriber_next (self->subscriber, CUFRAMES_NONE, &item);
+    const gint r = wait_for_item (self, &item);
     switch (r) {
       case 0:
         flow = take_item (self, &item, buffer);

@@ -7,6 +7,9 @@
  * Receives the frames that a cuframessink in another process of this host publishes, without a copy. It may start before or after the
  * publisher, and goes on when a publisher comes back. Its buffers are read-only; each gives its slot back when it is freed.
  *
+ * A channel may carry packets of any other stream, too: encoded video and audio, raw audio, transport streams, text and metadata. Each is copied once.
+ * The first one is a key point, from which a decoder can start, and so is the first one after packets were missed.
+ *
  * ## Example launch lines
  * |[
  * gst-launch-1.0 cuframessrc channel=cam1 ! videoconvert ! autovideosink
@@ -14,6 +17,9 @@
  * |[
  * gst-launch-1.0 cuframessrc channel=cam1 delivery=latest ! queue ! videoconvert ! x264enc ! mp4mux ! filesink location=cam1.mp4 -e
  * ]| Records it; when the encoder is too slow, it skips frames and costs nobody else anything.
+ * |[
+ * gst-launch-1.0 cuframessrc channel=cam1.packets start=oldest timestamps=original ! h264parse ! matroskamux ! filesink location=cam1.mkv -e
+ * ]| Records the camera's own packets of channel "cam1.packets", beginning with what was there before the start.
  *
  * Since: 0.1
  */
@@ -30,7 +36,7 @@ GST_DEBUG_CATEGORY (gst_cuframes_src_debug);
 static guint stats_id;          /* properties below it are settings */
 
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_CUFRAMES_VIDEO_CAPS));
+    GST_STATIC_CAPS_ANY);
 
 G_DEFINE_TYPE_WITH_CODE (GstCuframesSrc, gst_cuframes_src, GST_TYPE_PUSH_SRC,
     G_IMPLEMENT_INTERFACE (GST_TYPE_URI_HANDLER, gst_cuframes_uri_handler_init));
@@ -77,11 +83,16 @@ open_subscriber (GstCuframesSrc * self)
     return FALSE;
   gst_cuframes_timing_clear (&self->timing);
   self->subscription = gst_cuframes_subscription_new (GST_ELEMENT (self), self->settings.io_mode);
+  self->packets = gst_cuframes_packet_subscription_new (GST_ELEMENT (self));
+  self->in_packets = self->asked = FALSE;
+  self->wants_headers = TRUE;
+  gst_cuframes_past_begin (&self->past, self->settings.start == CUFRAMES_START_OLDEST);
   self->was_connected = FALSE;
   self->discont = TRUE;
   GST_OBJECT_LOCK (self);
   self->subscriber = subscriber;
   self->latency = 0;
+  self->overruns = 0;
   self->ending = FALSE;
   GST_OBJECT_UNLOCK (self);
   return TRUE;
@@ -97,6 +108,8 @@ close_subscriber (GstCuframesSrc * self)
   GST_OBJECT_UNLOCK (self);
   cuframes_subscriber_free (subscriber);
   g_clear_pointer (&self->subscription, gst_cuframes_subscription_unref);
+  g_clear_pointer (&self->packets, gst_cuframes_packet_subscription_free);
+  g_queue_clear_full (&self->ready, (GDestroyNotify) gst_buffer_unref);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
   gst_clear_object (&self->cuda_context);
   gst_cuframes_timing_clear (&self->timing);
@@ -231,7 +244,7 @@ get_stats (GstCuframesSrc * self)
   return gst_structure_new ("application/x-cuframes-stats",
       "connected", G_TYPE_BOOLEAN, counters.connected != 0, "connections", G_TYPE_UINT64, counters.connections,
       "generation", G_TYPE_UINT, counters.generation, "delivered", G_TYPE_UINT64, counters.delivered,
-      "missed", G_TYPE_UINT64, counters.missed, "copied", G_TYPE_UINT64, counters.copied, "wakeups", G_TYPE_UINT64, counters.wakeups,
+      "missed", G_TYPE_UINT64, counters.missed, "overruns", G_TYPE_UINT64, self->overruns, "copied", G_TYPE_UINT64, counters.copied, "wakeups", G_TYPE_UINT64, counters.wakeups,
       "leases-held", G_TYPE_UINT, counters.leases_held, "max-leases", G_TYPE_UINT, counters.max_leases,
       "sequence", G_TYPE_UINT64, counters.cursor, "head", G_TYPE_UINT64, counters.head, NULL);
 }
@@ -292,8 +305,8 @@ gst_cuframes_src_class_init (GstCuframesSrcClass * klass)
   stats_id = gst_cuframes_src_settings_install (object_class);
   g_object_class_install_property (object_class, stats_id, g_param_spec_boxed ("stats", "Statistics", "Counters of this subscriber",
           GST_TYPE_STRUCTURE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
-  gst_element_class_set_static_metadata (element_class, "Frame sharing source", "Source/Video",
-      "Receives video frames that another process of this host publishes, without a copy", "gst-cuframes contributors");
+  gst_element_class_set_static_metadata (element_class, "Frame sharing source", "Source",
+      "Receives video frames without a copy, or packets of another stream, that another process of this host publishes", "gst-cuframes contributors");
   gst_element_class_add_static_pad_template (element_class, &src_template);
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_DELIVERY, 0);
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_START, 0);
@@ -318,6 +331,9 @@ gst_cuframes_src_init (GstCuframesSrc * self)
 
   gst_cuframes_src_settings_init (&self->settings);
   self->socket_fd = -1;
+  g_queue_init (&self->ready);
+  /* The publisher chooses them. */
+  gst_pad_use_fixed_caps (GST_BASE_SRC_PAD (src));
   gst_base_src_set_live (src, TRUE);
   gst_base_src_set_format (src, GST_FORMAT_TIME);
   gst_base_src_set_do_timestamp (src, FALSE);

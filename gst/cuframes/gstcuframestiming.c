@@ -3,6 +3,9 @@
  * every line of code and data is cold: with the usual clock it is two comparisons. */
 #include "gstcuframestiming.h"
 
+/* Shorter than any packet lasts, and long enough for many to stay apart in it. */
+#define FIRST_MOMENT_NS GST_MSECOND
+
 void
 gst_cuframes_timing_clear (GstCuframesTiming * self)
 {
@@ -41,4 +44,34 @@ gst_cuframes_timing_follow (GstCuframesTiming * self, GstElement * element)
   if (gst_cuframes_clock_needs_samples (&self->clock))
     take_sample (self);
   return TRUE;
+}
+
+void
+gst_cuframes_past_begin (GstCuframesPast * self, gboolean shift)
+{
+  *self = (GstCuframesPast) {.shift = shift };
+}
+
+/* The first packet says how far back the past goes; others are not looked at. */
+void
+gst_cuframes_past_look (GstCuframesPast * self, gint64 running_time_ns)
+{
+  if (!self->begun)
+    self->reach_ns = running_time_ns < 0 ? -running_time_ns : 0;
+  self->begun = TRUE;
+}
+
+/* The running time to use, in the order of the time given. */
+GstClockTime
+gst_cuframes_past_place (const GstCuframesPast * self, gint64 running_time_ns)
+{
+  const gint64 since = running_time_ns + self->reach_ns;
+
+  if (since <= 0)
+    return 0;
+  if (self->shift || self->reach_ns == 0)
+    return since;
+  if (running_time_ns < 0)
+    return gst_util_uint64_scale (since, FIRST_MOMENT_NS, self->reach_ns);
+  return MAX ((GstClockTime) running_time_ns, FIRST_MOMENT_NS);
 }

@@ -358,6 +358,7 @@ test_limits_of_memory (void)
 
   check_limited ("fsize", "100000000", huge, "Ask for fewer slots");
   check_limited ("fsize", "100000000", copied, "Ask for fewer slots");
+  check_limited ("fsize", "10000000", "audiotestsrc num-buffers=1 ! cuframessink name=cuframes channel=test", "lower packet-ring-bytes");
   /* A sanitizer takes more addresses for itself than this limit allows. */
   if (!fixture_is_slow ())
     check_limited ("as", "1000000000", copied, "Ask for fewer slots");
@@ -383,9 +384,9 @@ test_huge_caps (void)
 }
 
 static void
-test_not_video (void)
+test_no_readable_memory (void)
 {
-  static const char *const caps[] = { "video/x-raw(memory:Nonsense),format=RGBA,width=10,height=10", "audio/x-raw,format=S16LE,rate=1,channels=1" };
+  static const char *const caps[] = { "video/x-raw(memory:Nonsense),format=RGBA,width=10,height=10", "video/x-h264(memory:Nonsense),stream-format=byte-stream" };
   GstSegment segment;
 
   gst_segment_init (&segment, GST_FORMAT_TIME);
@@ -537,7 +538,7 @@ static const FixtureTest tests[] = {
   {"one subscriber too many is refused with the reason", test_too_many_subscribers},
   {"without memory the error says what to do", test_limits_of_memory},
   {"huge caps do no harm", test_huge_caps},
-  {"what is no raw video is refused", test_not_video},
+  {"what lies in memory that cannot be shared or read is refused", test_no_readable_memory},
   {"with few descriptors some subscribers are refused and the others served", test_few_descriptors},
   {"who answers on a channel and is no publisher is told apart", test_strangers},
 };

@@ -6,10 +6,6 @@
 G_STATIC_ASSERT (CUFRAMES_NONE == GST_CLOCK_TIME_NONE);
 G_STATIC_ASSERT (CUFRAMES_NONE == GST_BUFFER_OFFSET_NONE);
 
-/* Flags about the memory of this process mean nothing elsewhere. */
-#define LOCAL_FLAGS ((guint) (GST_BUFFER_FLAG_TAG_MEMORY | GST_MINI_OBJECT_FLAG_LOCKABLE | GST_MINI_OBJECT_FLAG_LOCK_READONLY \
-    | GST_MINI_OBJECT_FLAG_MAY_BE_LEAKED))
-
 void
 gst_cuframes_frame_set_layout (CuframesFrameInfo * info, const GstVideoInfo * video_info)
 {
@@ -49,7 +45,7 @@ gst_cuframes_frame_describe (GstBuffer * buffer, const GstVideoInfo * video_info
     .duration_ns = GST_BUFFER_DURATION (buffer),
     .offset = GST_BUFFER_OFFSET (buffer),
     .offset_end = GST_BUFFER_OFFSET_END (buffer),
-    .buffer_flags = GST_BUFFER_FLAGS (buffer) & ~LOCAL_FLAGS,
+    .buffer_flags = GST_BUFFER_FLAGS (buffer) & ~GST_CUFRAMES_LOCAL_FLAGS,
     .size_bytes = gst_buffer_get_size (buffer),
   };
   if (meta != NULL)
@@ -100,7 +96,7 @@ gst_cuframes_frame_apply (const CuframesFrameInfo * info, GstBuffer * buffer)
   GST_BUFFER_DURATION (buffer) = info->duration_ns;
   GST_BUFFER_OFFSET (buffer) = info->offset;
   GST_BUFFER_OFFSET_END (buffer) = info->offset_end;
-  GST_BUFFER_FLAG_SET (buffer, info->buffer_flags & ~LOCAL_FLAGS);
+  GST_BUFFER_FLAG_SET (buffer, info->buffer_flags & ~GST_CUFRAMES_LOCAL_FLAGS);
 }
 
 /* The planes, as a GstVideoMeta. */

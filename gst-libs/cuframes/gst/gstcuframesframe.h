@@ -7,6 +7,10 @@
 
 G_BEGIN_DECLS
 
+/* Flags about the memory of one process mean nothing elsewhere. */
+#define GST_CUFRAMES_LOCAL_FLAGS ((guint) (GST_BUFFER_FLAG_TAG_MEMORY | GST_MINI_OBJECT_FLAG_LOCKABLE | GST_MINI_OBJECT_FLAG_LOCK_READONLY \
+    | GST_MINI_OBJECT_FLAG_MAY_BE_LEAKED))
+
 /* Between GstBuffer and CuframesFrameInfo; private to the library and the plugin. */
 void     gst_cuframes_frame_describe     (GstBuffer * buffer,
                                           const GstVideoInfo * video_info,

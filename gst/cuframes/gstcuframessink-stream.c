@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The sink's streaming thread: gives each buffer its moment and publishes it, and passes events on in their place. Knows nothing of states and
+ * properties. */
+#include "gstcuframescodec.h"
+#include "gstcuframessink-private.h"
+
+#define GST_CAT_DEFAULT gst_cuframes_sink_debug
+
+/* When the frame is due, on the clock that every process of the host shares. */
+static guint64
+find_moment (GstCuframesSink * self, GstBuffer * buffer)
+{
+  const GstSegment *segment = &GST_BASE_SINK (self)->segment;
+  guint64 running_time;
+  gint sign;
+
+  if (segment->format != GST_FORMAT_TIME || !GST_CLOCK_TIME_IS_VALID (GST_BUFFER_DTS_OR_PTS (buffer)))
+    return CUFRAMES_NONE;
+  if (!gst_cuframes_timing_follow (&self->timing, GST_ELEMENT (self)))
+    return CUFRAMES_NONE;
+  sign = gst_segment_to_running_time_full (segment, GST_FORMAT_TIME,
+      GST_BUFFER_PTS_IS_VALID (buffer) ? GST_BUFFER_PTS (buffer) : GST_BUFFER_DTS (buffer), &running_time);
+  return sign == 0 ? CUFRAMES_NONE : gst_cuframes_clock_to_monotonic_full (&self->timing.clock, sign, running_time);
+}
+
+static void
+tell_latency (GstCuframesSink * self)
+{
+  const GstClockTime latency = gst_base_sink_get_latency (GST_BASE_SINK (self));
+  guint8 bytes[8];
+
+  if (latency == self->told_latency)
+    return;
+  self->told_latency = latency;
+  GST_WRITE_UINT64_LE (bytes, latency);
+  cuframes_publisher_send_event (self->publisher, CUFRAMES_EVENT_LATENCY, GST_CUFRAMES_STICKY_LATENCY, bytes, sizeof bytes);
+}
+
+/* Lets the first frame through only when as many subscribers as wished are there. */
+static GstFlowReturn
+wait_for_subscribers (GstCuframesSink * self)
+{
+  while (!self->waited) {
+    GstFlowReturn flow;
+    if (cuframes_publisher_wait_subscribers (self->publisher, self->settings.wait_for_subscribers, CUFRAMES_NONE) == 0) {
+      self->waited = TRUE;
+      break;
+    }
+    flow = gst_base_sink_wait_preroll (GST_BASE_SINK (self));
+    if (flow != GST_FLOW_OK)
+      return flow;
+  }
+  return GST_FLOW_OK;
+}
+
+static GstCuframesPublishResult
+publish (GstCuframesSink * self, GstBuffer * buffer, GError ** error)
+{
+  const guint64 moment_ns = find_moment (self, buffer);
+  gboolean is_key = FALSE;
+
+  if (!self->in_packets)
+    return gst_cuframes_publication_publish (self->publication, buffer, moment_ns, error);
+  if (!gst_cuframes_packet_publication_publish (self->packets, buffer, moment_ns, &is_key, error))
+    return GST_CUFRAMES_PUBLISH_FAILED;
+  gst_cuframes_key_units_pass (&self->key_units, GST_BASE_SINK_PAD (self), is_key);
+  return GST_CUFRAMES_PUBLISH_OK;
+}
+
+GstFlowReturn
+gst_cuframes_sink_render (GstBaseSink * sink, GstBuffer * buffer)
+{
+  GstCuframesSink *self = GST_CUFRAMES_SINK (sink);
+  GstFlowReturn flow = wait_for_subscribers (self);
+  GstCuframesPublishResult result = GST_CUFRAMES_PUBLISH_CANCELLED;
+  GError *error = NULL;
+
+  while (flow == GST_FLOW_OK && result == GST_CUFRAMES_PUBLISH_CANCELLED) {
+    tell_latency (self);
+    result = publish (self, buffer, &error);
+    if (result == GST_CUFRAMES_PUBLISH_CANCELLED)
+      flow = gst_base_sink_wait_preroll (sink);
+  }
+  if (result != GST_CUFRAMES_PUBLISH_FAILED)
+    return flow;
+  if (error != NULL)
+    GST_ELEMENT_ERROR (self, RESOURCE, WRITE, ("%s", error->message), (NULL));
+  g_clear_error (&error);
+  return GST_FLOW_ERROR;
+}
+
+/* An event becomes one of the channel, behind the buffers that came before it. */
+void
+gst_cuframes_sink_forward_event (GstCuframesSink * self, GstEvent * event)
+{
+  GError *error = NULL;
+  CuframesEventKind kind = GST_EVENT_TYPE (event) == GST_EVENT_EOS ? CUFRAMES_EVENT_EOS : CUFRAMES_EVENT_GST;
+  GBytes *bytes = gst_cuframes_codec_event_to_bytes (event, &error);
+  gsize size;
+  gconstpointer data;
+
+  if (bytes == NULL) {
+    if (!g_error_matches (error, GST_CUFRAMES_CODEC_ERROR, GST_CUFRAMES_CODEC_ERROR_NOT_SUPPORTED))
+      GST_ELEMENT_WARNING (self, STREAM, ENCODE, ("An event is left out: %s", error->message), ("%" GST_PTR_FORMAT, event));
+    g_clear_error (&error);
+    return;
+  }
+  data = g_bytes_get_data (bytes, &size);
+  if (cuframes_publisher_send_event (self->publisher, kind, gst_cuframes_codec_event_sticky_key (event), data, size) != 0)
+    GST_ELEMENT_WARNING (self, STREAM, ENCODE, ("An event is left out: no memory for its %" G_GSIZE_FORMAT " bytes", size),
+        ("%" GST_PTR_FORMAT, event));
+  g_bytes_unref (bytes);
+}
+
+/* The stream goes on behind its end: who joins from now on is not to be told of it. The event that takes its place says nothing new. */
+void
+gst_cuframes_sink_forget_end (GstCuframesSink * self)
+{
+  guint8 bytes[8];
+
+  self->ended = FALSE;
+  GST_WRITE_UINT64_LE (bytes, self->told_latency);
+  cuframes_publisher_send_event (self->publisher, CUFRAMES_EVENT_LATENCY, GST_EVENT_EOS, bytes, sizeof bytes);
+}
