@@ -10,8 +10,8 @@ import threading
 import cuframes
 import numpy
 
-from python_fixture import Capsule, Feeder, count_fds, number_of, probe, subscribe, wait_until
-from tools_fixture import main, options, publish, run
+from python_fixture import Capsule, Feeder, count_fds, number_of, probe, subscribe
+from tools_fixture import main, options, publish, run, wait_until
 
 ROW = 'width=66,height=50,framerate=30/1'
 

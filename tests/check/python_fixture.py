@@ -4,10 +4,9 @@ import ctypes
 import os
 import struct
 import sys
-import time
 
 import cuframes
-from tools_fixture import BOUND_S, Process, options
+from tools_fixture import BOUND_S, Process, options, wait_until
 
 try:
     import numpy  # noqa: F401
@@ -41,13 +40,6 @@ def line_bytes(shape, itemsize):
 
 def number_of(frame):
     return number_at([(plane.address, plane.strides[0], line_bytes(plane.shape, 1), plane.shape[0]) for plane in frame.planes])
-
-
-def wait_until(condition, what):
-    end = time.monotonic() + BOUND_S
-    while not condition():
-        assert time.monotonic() < end, f'{what} in time'
-        time.sleep(0.002)
 
 
 class Feeder:

@@ -89,6 +89,13 @@ def run(*arguments, **rest):
     return subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=BOUND_S, **rest)
 
 
+def wait_until(condition, what):
+    end = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < end, f'{what} in time'
+        time.sleep(0.002)
+
+
 def fails(status, part, *arguments, **rest):
     """It ends with that status and one line that says so."""
     result = run(*arguments, **rest)

@@ -86,7 +86,7 @@ gst_cuda_vmm_allocator_init (GstCudaVmmAllocator * self)
 
 /**
  * gst_cuda_vmm_allocator_new:
- * @context: a #GstCudaContext
+ * @context: (type GstCuda.CudaContext): a #GstCudaContext
  * @error: return location for an error
  *
  * Makes an allocator of memory of a GPU that can be passed to other processes by its descriptor. Any thread.
@@ -226,7 +226,7 @@ gst_cuda_vmm_allocator_alloc (GstCudaVmmAllocator * allocator, const GstVideoInf
  * gst_cuda_vmm_allocator_import:
  * @allocator: an allocator of the GPU that the memory lies on
  * @info: the picture as it lies there: strides, offsets and size
- * @fd: (transfer none): a descriptor of gst_cuda_vmm_memory_export_fd()
+ * @fd: a descriptor, which stays the caller's, of gst_cuda_vmm_memory_export_fd()
  * @arena_size: size of what @fd refers to
  * @offset: where the picture starts there
  * @writable: whether to map it for writing; otherwise a write by the GPU fails

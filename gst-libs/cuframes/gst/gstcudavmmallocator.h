@@ -8,7 +8,12 @@
 G_BEGIN_DECLS
 
 /* Of gst/cuda/gstcudacontext.h, which needs cuda.h. */
+#ifndef __GI_SCANNER__
 typedef struct _GstCudaContext GstCudaContext;
+#else
+/* It is GstCuda's there, as the annotations say, and must not become one of ours. */
+#define GstCudaContext GstObject
+#endif
 typedef struct _GstCudaVmmAllocator GstCudaVmmAllocator;
 typedef struct _GstCudaVmmAllocatorClass GstCudaVmmAllocatorClass;
 

@@ -227,7 +227,7 @@ gst_cuframes_host_memory_retarget (GstMemory * memory, CuframesArena * arena, gs
 }
 
 /**
- * gst_cuframes_host_allocator_wrap:
+ * gst_cuframes_host_allocator_wrap: (skip)
  * @allocator: an allocator
  * @flags: %GST_MEMORY_FLAG_READONLY for memory of another process
  * @arena: (transfer none): where the memory lies; a reference is taken
