@@ -159,13 +159,18 @@ src_unlock_stop (GstBaseSrc * src)
   return TRUE;
 }
 
-/* The base class ends the stream as soon as create() returns, which may be waiting for the end of a pause. */
+/* The base class ends the stream as soon as create() returns, which may be waiting for the end of a pause. A seek it would carry out here, which it
+ * refuses on the pad. */
 static gboolean
 src_send_event (GstElement * element, GstEvent * event)
 {
   GstBaseSrc *src = GST_BASE_SRC (element);
   const GstEventType type = GST_EVENT_TYPE (event);
 
+  if (type == GST_EVENT_SEEK) {
+    gst_event_unref (event);
+    return FALSE;
+  }
   if (type == GST_EVENT_EOS || type == GST_EVENT_FLUSH_STOP) {
     g_mutex_lock (&src->live_lock);
     GST_CUFRAMES_SRC (src)->ending = type == GST_EVENT_EOS;
