@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+static uint64_t serials;        /* atomic */
+
 /**
  * cuframes_arena_init:
  * @arena: the head of a kind's struct
@@ -21,6 +23,8 @@ cuframes_arena_init (CuframesArena *arena, const CuframesArenaOps *ops, const Cu
   arena->ops = ops;
   arena->info = *info;
   arena->address = address;
+  /* Relaxed: a number that nobody else has is all that is asked of it. */
+  arena->serial = __atomic_add_fetch (&serials, 1, __ATOMIC_RELAXED);
   __atomic_store_n (&arena->references, 1, __ATOMIC_RELAXED);
 }
 
@@ -117,6 +121,20 @@ uint64_t
 cuframes_arena_get_address (const CuframesArena *arena)
 {
   return arena->address;
+}
+
+/**
+ * cuframes_arena_get_serial:
+ * @arena: an arena
+ *
+ * Returns: a number that no other arena of this process has or had, from 1
+ *
+ * Since: 0.1
+ */
+uint64_t
+cuframes_arena_get_serial (const CuframesArena *arena)
+{
+  return arena->serial;
 }
 
 /**

@@ -64,6 +64,7 @@ struct _CuframesArena
   CuframesArenaInfo info;
   uint64_t address;             /* host pointer or CUdeviceptr of the first byte */
   unsigned references;          /* atomic */
+  uint64_t serial;
 };
 
 /**
@@ -95,6 +96,7 @@ CUFRAMES_API CuframesArena *cuframes_arena_unref (CuframesArena * arena);
 CUFRAMES_API CuframesMemoryKind cuframes_arena_get_kind (const CuframesArena * arena);
 CUFRAMES_API uint64_t cuframes_arena_get_size (const CuframesArena * arena);
 CUFRAMES_API uint64_t cuframes_arena_get_address (const CuframesArena * arena);
+CUFRAMES_API uint64_t cuframes_arena_get_serial (const CuframesArena * arena);
 CUFRAMES_API void cuframes_arena_get_info (const CuframesArena * arena, CuframesArenaInfo * ret_info);
 CUFRAMES_API int cuframes_arena_export_fd (CuframesArena * arena, int *ret_fd);
 

@@ -133,6 +133,8 @@ cuframes_memfd_map (int fd, uint64_t size_bytes, CuframesMemfdMode mode, bool po
   seals = fcntl (fd, F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
     return CUFRAMES_E_PEER;
+  /* Where a peer's file has holes this process would be made to pay for the memory. */
+  populate = populate && (uint64_t) status.st_blocks * 512 >= size_bytes;
   data = mmap (NULL, size_bytes, protection, MAP_SHARED | (populate ? MAP_POPULATE : 0), fd, 0);
   if (data == MAP_FAILED)
     return errno == EACCES || errno == EPERM ? CUFRAMES_E_PEER : -errno;
