@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "gstcuframesdepay.h"
 #include "gstcuframesdeviceprovider.h"
+#include "gstcuframespay.h"
 #include "gstcuframessink.h"
 #include "gstcuframessrc.h"
 
@@ -7,6 +9,7 @@ static gboolean
 plugin_init (GstPlugin * plugin)
 {
   return GST_ELEMENT_REGISTER (cuframessink, plugin) && GST_ELEMENT_REGISTER (cuframessrc, plugin)
+      && GST_ELEMENT_REGISTER (cuframespay, plugin) && GST_ELEMENT_REGISTER (cuframesdepay, plugin)
       && GST_DEVICE_PROVIDER_REGISTER (cuframesdeviceprovider, plugin);
 }
 

@@ -65,6 +65,7 @@ typedef struct
 
 gboolean feeder_open (Feeder * feeder, const char *properties); /* playing; channel "test" unless named */
 void feeder_prepare (Feeder * feeder, const char *properties);  /* the same in state NULL */
+void feeder_attach (Feeder * feeder, GstElement * pipeline);    /* before the element "cuframes" of a pipeline, which is taken */
 void feeder_close (Feeder * feeder);
 gboolean feeder_event (Feeder * feeder, GstEvent * event);
 gboolean feeder_send_caps (Feeder * feeder, const char *caps);  /* with what has to come before, and the segment after the first */
@@ -98,6 +99,7 @@ typedef struct
 
 gboolean catcher_open (Catcher * catcher, const char *properties);      /* playing */
 gboolean catcher_prepare (Catcher * catcher, const char *properties);   /* the same in state NULL */
+void catcher_attach (Catcher * catcher, GstElement * pipeline); /* behind the element "cuframes" of a pipeline, which is taken */
 void catcher_close (Catcher * catcher);
 void catcher_block (Catcher * catcher, gboolean blocked);
 CatcherItem *catcher_take (Catcher * catcher);  /* waits; NULL if nothing comes */

@@ -31,14 +31,13 @@ on_upstream_event (GstPad * pad, GstObject * parent, GstEvent * event)
 }
 
 void
-feeder_prepare (Feeder * feeder, const char *properties)
+feeder_attach (Feeder * feeder, GstElement * pipeline)
 {
   GstPad *sink;
-  gchar *all = g_strdup_printf ("sync=false %s", properties);
 
   memset (feeder, 0, sizeof *feeder);
   feeder->source = fixture_now_ns ();
-  feeder->pipeline = make_element ("cuframessink", all);
+  feeder->pipeline = pipeline;
   feeder->element = gst_bin_get_by_name (GST_BIN (feeder->pipeline), "cuframes");
   feeder->pad = gst_pad_new ("feeder", GST_PAD_SRC);
   gst_pad_set_element_private (feeder->pad, feeder);
@@ -47,6 +46,14 @@ feeder_prepare (Feeder * feeder, const char *properties)
   sink = gst_element_get_static_pad (feeder->element, "sink");
   gst_pad_link_full (feeder->pad, sink, GST_PAD_LINK_CHECK_NOTHING);
   gst_object_unref (sink);
+}
+
+void
+feeder_prepare (Feeder * feeder, const char *properties)
+{
+  gchar *all = g_strdup_printf ("sync=false %s", properties);
+
+  feeder_attach (feeder, make_element ("cuframessink", all));
   g_free (all);
 }
 
@@ -261,8 +268,8 @@ on_event (GstPad * pad, GstObject * parent, GstEvent * event)
   return TRUE;
 }
 
-gboolean
-catcher_prepare (Catcher * catcher, const char *properties)
+void
+catcher_attach (Catcher * catcher, GstElement * pipeline)
 {
   static GstStaticPadTemplate any = GST_STATIC_PAD_TEMPLATE ("catcher", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS_ANY);
   GstPad *src;
@@ -271,7 +278,7 @@ catcher_prepare (Catcher * catcher, const char *properties)
   g_mutex_init (&catcher->lock);
   g_cond_init (&catcher->changed);
   g_queue_init (&catcher->items);
-  catcher->pipeline = make_element ("cuframessrc", properties);
+  catcher->pipeline = pipeline;
   catcher->element = gst_bin_get_by_name (GST_BIN (catcher->pipeline), "cuframes");
   catcher->pad = gst_pad_new_from_static_template (&any, "catcher");
   gst_pad_set_element_private (catcher->pad, catcher);
@@ -281,6 +288,12 @@ catcher_prepare (Catcher * catcher, const char *properties)
   src = gst_element_get_static_pad (catcher->element, "src");
   gst_pad_link_full (src, catcher->pad, GST_PAD_LINK_CHECK_NOTHING);
   gst_object_unref (src);
+}
+
+gboolean
+catcher_prepare (Catcher * catcher, const char *properties)
+{
+  catcher_attach (catcher, make_element ("cuframessrc", properties));
   return TRUE;
 }
 

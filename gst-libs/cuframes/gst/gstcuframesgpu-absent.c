@@ -96,6 +96,25 @@ gst_cuframes_gpu_finish (CuframesRing * ring, guint64 fence)
 {
 }
 
+gint
+gst_cuframes_gpu_export (GstMemory * memory, CuframesArenaInfo * info, guint64 * serial, guint64 * offset)
+{
+  return -1;
+}
+
+gint
+gst_cuframes_gpu_import (GstCuframesGpu * self, const CuframesArenaInfo * info, gint fd, CuframesArena ** arena)
+{
+  return -ENODEV;
+}
+
+GstMemory *
+gst_cuframes_gpu_wrap_part (GstCuframesGpu * self, CuframesArena * arena, guint64 offset, const CuframesFrameInfo * frame,
+    const GstVideoInfo * info, gpointer owner, GDestroyNotify release)
+{
+  return NULL;
+}
+
 const gchar *
 gst_cuframes_gpu_get_name (GstCuframesGpu * self)
 {

@@ -328,6 +328,47 @@ gst_cuframes_gpu_wrap_frame (GstCuframesGpu * self, CuframesFrame * frame, const
   return memory;
 }
 
+/* A new descriptor of the arena that the memory is a part of, -1 if it is none that can be passed. serial is one for each arena of this
+ * process. */
+gint
+gst_cuframes_gpu_export (GstMemory * memory, CuframesArenaInfo * info, guint64 * serial, guint64 * offset)
+{
+  guint64 size;
+  gint fd;
+
+  if (!gst_is_cuda_vmm_memory (memory) || gst_cuda_vmm_memory_peek_arena (memory) == NULL)
+    return -1;
+  fd = gst_cuda_vmm_memory_export_fd (memory, &size, offset, NULL);
+  if (fd < 0)
+    return -1;
+  *offset += memory->offset;
+  cuframes_arena_get_info (gst_cuda_vmm_memory_peek_arena (memory), info);
+  *serial = cuframes_arena_get_serial (gst_cuda_vmm_memory_peek_arena (memory));
+  return fd;
+}
+
+/* Maps an arena of another process for reading: 0, or as cuframes_arena_import_cuda(). */
+gint
+gst_cuframes_gpu_import (GstCuframesGpu * self, const CuframesArenaInfo * info, gint fd, CuframesArena ** arena)
+{
+  return cuframes_arena_import_cuda (gst_cuda_vmm_allocator_peek_device (self->allocator), info, fd, arena);
+}
+
+/* (transfer full): read-only memory of a complete picture in an arena that was imported; the caller has seen that it lies within. owner is
+ * released when the GPU has finished with it. */
+GstMemory *
+gst_cuframes_gpu_wrap_part (GstCuframesGpu * self, CuframesArena * arena, guint64 offset, const CuframesFrameInfo * frame,
+    const GstVideoInfo * caps_info, gpointer owner, GDestroyNotify release)
+{
+  GstVideoInfo laid_out;
+  GstMemory *memory;
+
+  lay_out_frame (frame, caps_info, &laid_out);
+  memory = gst_cuda_vmm_allocator_wrap (self->allocator, GST_MEMORY_FLAG_READONLY, &laid_out, self->stream, arena, offset, owner, release);
+  gst_cuframes_compat_memory_set_pending (memory, FALSE);
+  return memory;
+}
+
 /* (transfer none): its model and UUID, for messages. */
 const gchar *
 gst_cuframes_gpu_get_name (GstCuframesGpu * self)

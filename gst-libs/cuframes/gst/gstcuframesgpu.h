@@ -75,6 +75,25 @@ GstMemory *      gst_cuframes_gpu_wrap_frame      (GstCuframesGpu * self,
                                                    gpointer owner,
                                                    GDestroyNotify release);
 
+/* Descriptors */
+gint             gst_cuframes_gpu_export          (GstMemory * memory,
+                                                   CuframesArenaInfo * info,
+                                                   guint64 * serial,
+                                                   guint64 * offset);
+
+gint             gst_cuframes_gpu_import          (GstCuframesGpu * self,
+                                                   const CuframesArenaInfo * info,
+                                                   gint fd,
+                                                   CuframesArena ** arena);
+
+GstMemory *      gst_cuframes_gpu_wrap_part       (GstCuframesGpu * self,
+                                                   CuframesArena * arena,
+                                                   guint64 offset,
+                                                   const CuframesFrameInfo * frame,
+                                                   const GstVideoInfo * info,
+                                                   gpointer owner,
+                                                   GDestroyNotify release);
+
 const gchar *    gst_cuframes_gpu_get_name        (GstCuframesGpu * self);
 
 gchar *          gst_cuframes_gpu_explain         (GstCuframesGpu * self);

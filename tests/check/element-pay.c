@@ -1,0 +1,824 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Buffers through cuframespay, a socket, and cuframesdepay: what crosses and that it is exact, in whose memory it lies, and for how long. */
+#include "pay-fixture.h"
+
+#include <gst/allocators/allocators.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define CUSTOM "element-pay-custom"
+#define BIG_BYTES (1000 * 1000)
+#define FRAME_NS (GST_SECOND / 30)
+
+/* ---- the other process ---- */
+
+static GstBuffer *
+make_frame (Feeder * feeder, const char *how, guint64 number)
+{
+  return strcmp (how, "own") == 0 ? feeder_own_frame (feeder, number) : feeder_frame (feeder, number);
+}
+
+static GstFlowReturn
+push_frames (Feeder * feeder, const char *how, guint64 first, guint count)
+{
+  GstFlowReturn flow = GST_FLOW_OK;
+
+  for (guint i = 0; i < count && flow == GST_FLOW_OK; i++)
+    flow = gst_pad_push (feeder->pad, make_frame (feeder, how, first + i));
+  return flow;
+}
+
+/* DESCRIPTOR PROPERTIES: "caps CAPS", "pool FIRST COUNT" or "own FIRST COUNT" (say "pushed FLOW"), "stat FIELD", "fds", "gap", "eos". */
+static int
+play_payer (int argc, char **argv)
+{
+  char line[1024], how[16];
+  guint64 first;
+  guint count;
+  Feeder feeder;
+
+  if (!payer_open (&feeder, argv[1], atoi (argv[0])))
+    return 1;
+  printf ("open\n");
+  while (fgets (line, sizeof line, stdin) != NULL) {
+    line[strcspn (line, "\n")] = 0;
+    if (g_str_has_prefix (line, "caps "))
+      printf ("caps %d\n", feeder_begin (&feeder, line + 5));
+    else if (g_str_has_prefix (line, "stat "))
+      printf ("stat %" G_GINT64_FORMAT "\n", stat_of (feeder.element, line + 5));
+    else if (strcmp (line, "fds") == 0)
+      printf ("fds %u\n", count_fds ());
+    else if (strcmp (line, "gap") == 0)
+      printf ("gap %d\n", feeder_event (&feeder, gst_event_new_gap (0, 1)));
+    else if (strcmp (line, "eos") == 0)
+      printf ("eos %d\n", feeder_event (&feeder, gst_event_new_eos ()));
+    else if (sscanf (line, "%15s %" G_GUINT64_FORMAT " %u", how, &first, &count) == 3)
+      printf ("pushed %d\n", push_frames (&feeder, how, first, count));
+  }
+  feeder_close (&feeder);
+  return 0;
+}
+
+static gint64
+ask (Child * child, const char *what, const char *answer)
+{
+  char line[256];
+
+  child_say (child, "%s", what);
+  while (child_read (child, line, sizeof line))
+    if (g_str_has_prefix (line, answer))
+      return g_ascii_strtoll (line + strlen (answer), NULL, 10);
+  return -1;
+}
+
+/* A payer in another process, and a depayer at the other end of a pair of sockets. */
+static gboolean
+start_pair (int type, const char *properties, Child * child, Catcher * catcher)
+{
+  int ends[2];
+  gchar *number;
+
+  make_pair (type, ends);
+  fcntl (ends[0], F_SETFD, 0);
+  number = g_strdup_printf ("%d", ends[0]);
+  child_start (child, NULL, "payer", number, properties, NULL);
+  close (ends[0]);
+  g_free (number);
+  return child_expect (child, "open") && depayer_open (catcher, "", ends[1]);
+}
+
+/* Ends the test at the first that is not what it must be. */
+static gboolean
+take_numbers (Catcher * catcher, guint64 first, guint count)
+{
+  for (guint i = 0; i < count; i++) {
+    const guint64 number = catcher_take_number (catcher);
+    CHECK_EQUAL (number, first + i);
+    if (number != first + i)
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static void
+pass_between_processes (int type)
+{
+  Child child;
+  Catcher catcher;
+
+  REQUIRE (start_pair (type, FOR_EVER, &child, &catcher));
+  child_say (&child, "caps " SMALL);
+  CHECK (child_expect (&child, "caps 1"));
+  child_say (&child, "pool 1 300");
+  REQUIRE (take_numbers (&catcher, 1, 300));
+  CHECK (child_expect (&child, "pushed 0"));
+  child_say (&child, "own 301 50");
+  REQUIRE (take_numbers (&catcher, 301, 50));
+  CHECK (child_expect (&child, "pushed 0"));
+  CHECK_EQUAL (ask (&child, "stat buffers", "stat "), 350);
+  CHECK_EQUAL (ask (&child, "stat copies", "stat "), 50);
+  CHECK_EQUAL (ask (&child, "stat drops", "stat "), 0);
+  CHECK_EQUAL (stat_of (catcher.element, "buffers"), 350);
+  CHECK_EQUAL (stat_of (catcher.element, "missed"), 0);
+  CHECK_EQUAL (stat_of (catcher.element, "invalid"), 0);
+  CHECK (catcher_is_sound (&catcher));
+  child_say (&child, "eos");
+  CHECK (WAIT_UNTIL (catcher.ended));
+  CHECK (pipeline_is_well (catcher.pipeline));
+  CHECK_EQUAL (child_end (&child), 0);
+  catcher_close (&catcher);
+}
+
+static void
+test_stream (void)
+{
+  pass_between_processes (SOCK_STREAM);
+}
+
+static void
+test_seqpacket (void)
+{
+  pass_between_processes (SOCK_SEQPACKET);
+}
+
+static void
+test_dgram (void)
+{
+  pass_between_processes (SOCK_DGRAM);
+}
+
+/* A multisocketsink lets go of what it has sent when the next message comes. */
+static void
+let_go (Child * child)
+{
+  CHECK_EQUAL (ask (child, "gap", "gap "), 1);
+  CHECK (WAIT_UNTIL (ask (child, "stat held", "stat ") == 0));
+}
+
+static void
+test_descriptors (void)
+{
+  static const char *const ways[] = { "pool", "own" };
+  Child child;
+  Catcher catcher;
+
+  for (guint i = 0; i < G_N_ELEMENTS (ways); i++) {
+    gint64 here, there;
+    gchar *order;
+    REQUIRE (start_pair (SOCK_STREAM, FOR_EVER, &child, &catcher));
+    child_say (&child, "caps " SMALL);
+    CHECK (child_expect (&child, "caps 1"));
+    child_say (&child, "%s 1 40", ways[i]);
+    REQUIRE (take_numbers (&catcher, 1, 40));
+    CHECK (child_expect (&child, "pushed 0"));
+    let_go (&child);
+    there = ask (&child, "fds", "fds ");
+    here = count_fds ();
+    order = g_strdup_printf ("%s 41 1000", ways[i]);
+    child_say (&child, "%s", order);
+    REQUIRE (take_numbers (&catcher, 41, 1000));
+    CHECK (child_expect (&child, "pushed 0"));
+    let_go (&child);
+    CHECK_EQUAL (ask (&child, "fds", "fds "), there);
+    CHECK_EQUAL (count_fds (), here);
+    g_free (order);
+    CHECK_EQUAL (child_end (&child), 0);
+    CHECK (WAIT_UNTIL (catcher.ended));
+    catcher_close (&catcher);
+  }
+}
+
+static void
+test_sender_is_killed (void)
+{
+  CatcherItem *held[3];
+  int ends[2];
+  Child child;
+  Catcher catcher;
+
+  REQUIRE (start_pair (SOCK_SEQPACKET, "max-held=4 " FOR_EVER, &child, &catcher));
+  child_say (&child, "caps " SMALL);
+  CHECK (child_expect (&child, "caps 1"));
+  child_say (&child, "pool 1 3");
+  CHECK (child_expect (&child, "pushed 0"));
+  for (guint i = 0; i < 3; i++)
+    held[i] = catcher_take_frame (&catcher);
+  child_kill (&child);
+  CHECK (WAIT_UNTIL (catcher.ended));
+  for (guint i = 0; i < 3; i++) {
+    CHECK_EQUAL (item_number (held[i]), i + 1);
+    item_free (held[i]);
+  }
+  catcher_close (&catcher);
+  make_pair (SOCK_STREAM, ends);
+  close (ends[0]);
+  REQUIRE (depayer_open (&catcher, "", ends[1]));
+  CHECK (WAIT_UNTIL (catcher.ended));
+  catcher_close (&catcher);
+}
+
+/* ---- both elements in this process ---- */
+
+static void
+open_both (const char *properties, Feeder * feeder, Catcher * catcher)
+{
+  int ends[2];
+
+  make_pair (SOCK_STREAM, ends);
+  CHECK (payer_open (feeder, properties, ends[0]));
+  CHECK (depayer_open (catcher, "", ends[1]));
+}
+
+static void
+close_both (Feeder * feeder, Catcher * catcher)
+{
+  CHECK (pipeline_is_well (feeder->pipeline));
+  CHECK (pipeline_is_well (catcher->pipeline));
+  feeder_close (feeder);
+  catcher_close (catcher);
+}
+
+static void
+test_fields (void)
+{
+  static const struct
+  {
+    GstClockTime pts, dts, duration;
+    guint64 offset, offset_end;
+    guint flags;
+  } cases[] = {
+    {0, GST_CLOCK_TIME_NONE, FRAME_NS, 7, 8, GST_BUFFER_FLAG_DISCONT},
+    {GST_CLOCK_TIME_NONE, 5, GST_CLOCK_TIME_NONE, GST_BUFFER_OFFSET_NONE, GST_BUFFER_OFFSET_NONE, GST_BUFFER_FLAG_DELTA_UNIT | GST_BUFFER_FLAG_MARKER},
+    {G_MAXUINT64 - 1, G_MAXUINT64 / 3, 1, G_MAXUINT64 - 1, 0, GST_BUFFER_FLAG_CORRUPTED | GST_BUFFER_FLAG_GAP | GST_BUFFER_FLAG_DROPPABLE},
+    {1, 2, 3, 4, 5, GST_BUFFER_FLAG_HEADER | GST_VIDEO_BUFFER_FLAG_INTERLACED | GST_VIDEO_BUFFER_FLAG_TFF},
+  };
+  Feeder feeder;
+  Catcher catcher;
+
+  open_both ("", &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    GstBuffer *buffer = i % 2 == 0 ? feeder_frame (&feeder, i) : feeder_own_frame (&feeder, i);
+    CatcherItem *item;
+    GST_BUFFER_PTS (buffer) = cases[i].pts;
+    GST_BUFFER_DTS (buffer) = cases[i].dts;
+    GST_BUFFER_DURATION (buffer) = cases[i].duration;
+    GST_BUFFER_OFFSET (buffer) = cases[i].offset;
+    GST_BUFFER_OFFSET_END (buffer) = cases[i].offset_end;
+    GST_BUFFER_FLAG_SET (buffer, cases[i].flags);
+    CHECK_EQUAL (gst_pad_push (feeder.pad, buffer), GST_FLOW_OK);
+    item = catcher_take_frame (&catcher);
+    REQUIRE (item != NULL);
+    buffer = GST_BUFFER (item->object);
+    CHECK_EQUAL (item_number (item), i);
+    CHECK_EQUAL (GST_BUFFER_PTS (buffer), cases[i].pts);
+    CHECK_EQUAL (GST_BUFFER_DTS (buffer), cases[i].dts);
+    CHECK_EQUAL (GST_BUFFER_DURATION (buffer), cases[i].duration);
+    CHECK_EQUAL (GST_BUFFER_OFFSET (buffer), cases[i].offset);
+    CHECK_EQUAL (GST_BUFFER_OFFSET_END (buffer), cases[i].offset_end);
+    CHECK_EQUAL (GST_BUFFER_FLAGS (buffer) & ~(guint) GST_BUFFER_FLAG_TAG_MEMORY, cases[i].flags);
+    item_free (item);
+  }
+  close_both (&feeder, &catcher);
+}
+
+static void
+test_read_only (void)
+{
+  Feeder feeder;
+  Catcher catcher;
+  CatcherItem *item;
+  GstMapInfo map;
+
+  open_both ("", &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK_EQUAL (feeder_push (&feeder, 1, 1), GST_FLOW_OK);
+  item = catcher_take_frame (&catcher);
+  REQUIRE (item != NULL);
+  CHECK (GST_MEMORY_IS_READONLY (gst_buffer_peek_memory (GST_BUFFER (item->object), 0)));
+  CHECK (!gst_memory_map (gst_buffer_peek_memory (GST_BUFFER (item->object), 0), &map, GST_MAP_WRITE));
+  CHECK_EQUAL (item_number (item), 1);
+  item_free (item);
+  close_both (&feeder, &catcher);
+}
+
+static void
+test_held_buffers (void)
+{
+  CatcherItem *held[3];
+  Feeder feeder;
+  Catcher catcher;
+
+  open_both ("max-held=5", &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK_EQUAL (feeder_push (&feeder, 1, 3), GST_FLOW_OK);
+  for (guint i = 0; i < 3; i++)
+    held[i] = catcher_take_frame (&catcher);
+  for (guint i = 0; i < 40; i++) {
+    CHECK (WAIT_UNTIL (stat_of (feeder.element, "held") < 5));
+    CHECK_EQUAL (feeder_push (&feeder, 100 + i, 1), GST_FLOW_OK);
+    CHECK_EQUAL (catcher_take_number (&catcher), 100 + i);
+  }
+  for (guint i = 0; i < 3; i++) {
+    CHECK_EQUAL (item_number (held[i]), i + 1);
+    item_free (held[i]);
+  }
+  CHECK_EQUAL (stat_of (feeder.element, "drops"), 0);
+  CHECK (feeder_event (&feeder, gst_event_new_gap (0, 1)));
+  CHECK (WAIT_UNTIL (stat_of (feeder.element, "held") == 0));
+  close_both (&feeder, &catcher);
+}
+
+/* The test holds all that it was sent: the next ones are dropped, seen as missing, and the stream goes on when there is room. */
+static void
+test_receiver_holds_all (void)
+{
+  CatcherItem *held[4];
+  CatcherItem *next;
+  Feeder feeder;
+  Catcher catcher;
+
+  open_both ("max-held=4", &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK_EQUAL (feeder_push (&feeder, 1, 4), GST_FLOW_OK);
+  for (guint i = 0; i < 4; i++)
+    held[i] = catcher_take_frame (&catcher);
+  CHECK_EQUAL (feeder_push (&feeder, 5, 20), GST_FLOW_OK);
+  CHECK_EQUAL (stat_of (feeder.element, "drops"), 20);
+  CHECK_EQUAL (stat_of (feeder.element, "held"), 4);
+  for (guint i = 0; i < 4; i++) {
+    CHECK_EQUAL (item_number (held[i]), i + 1);
+    item_free (held[i]);
+  }
+  CHECK (feeder_event (&feeder, gst_event_new_gap (0, 1)));
+  CHECK (WAIT_UNTIL (stat_of (feeder.element, "held") == 0));
+  CHECK_EQUAL (feeder_push (&feeder, 25, 1), GST_FLOW_OK);
+  next = catcher_take_frame (&catcher);
+  REQUIRE (next != NULL);
+  CHECK_EQUAL (item_number (next), 25);
+  CHECK (GST_BUFFER_FLAG_IS_SET (next->object, GST_BUFFER_FLAG_DISCONT));
+  CHECK_EQUAL (stat_of (catcher.element, "missed"), 20);
+  item_free (next);
+  close_both (&feeder, &catcher);
+}
+
+/* A buffer outlives the connection, both elements and their restart, and counts until it is gone. */
+static void
+test_held_over_a_restart (void)
+{
+  int ends[2];
+  CatcherItem *held;
+  Feeder feeder;
+  Catcher catcher;
+
+  open_both ("max-held=2", &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK_EQUAL (feeder_push (&feeder, 1, 1), GST_FLOW_OK);
+  held = catcher_take_frame (&catcher);
+  REQUIRE (held != NULL);
+  gst_element_set_state (feeder.pipeline, GST_STATE_NULL);
+  catcher_close (&catcher);
+  CHECK_EQUAL (stat_of (feeder.element, "held"), 1);
+  CHECK (pipeline_play (feeder.pipeline));
+  make_pair (SOCK_STREAM, ends);
+  add_receiver (feeder.pipeline, ends[0]);
+  CHECK (depayer_open (&catcher, "", ends[1]));
+  feeder.begun = FALSE;
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK_EQUAL (feeder_push (&feeder, 2, 1), GST_FLOW_OK);
+  CHECK_EQUAL (catcher_take_number (&catcher), 2);
+  CHECK_EQUAL (stat_of (feeder.element, "held"), 2);
+  CHECK_EQUAL (item_number (held), 1);
+  close_both (&feeder, &catcher);
+  CHECK_EQUAL (item_number (held), 1);
+  item_free (held);
+}
+
+static void
+stop (GstElement * pipeline, gpointer user_data)
+{
+  gst_element_set_state (pipeline, GST_STATE_READY);
+}
+
+static void
+test_wait_ends_with_a_stop (void)
+{
+  CatcherItem *held[2];
+  Feeder feeder;
+  Catcher catcher;
+
+  open_both ("max-held=2 " FOR_EVER, &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK_EQUAL (feeder_push (&feeder, 1, 2), GST_FLOW_OK);
+  held[0] = catcher_take_frame (&catcher);
+  held[1] = catcher_take_frame (&catcher);
+  /* Stops by itself once it waits. */
+  gst_element_call_async (feeder.pipeline, stop, NULL, NULL);
+  CHECK_EQUAL (feeder_push (&feeder, 3, 1), GST_FLOW_FLUSHING);
+  CHECK (WAIT_UNTIL (GST_STATE (feeder.pipeline) == GST_STATE_READY));
+  item_free (held[0]);
+  item_free (held[1]);
+  close_both (&feeder, &catcher);
+}
+
+/* ---- metas ---- */
+
+static void
+add_metas (GstBuffer * buffer, gsize bytes)
+{
+  static const gchar *tags[] = { NULL };
+  GstVideoRegionOfInterestMeta *region = gst_buffer_add_video_region_of_interest_meta (buffer, "face", 1, 2, 3, 4);
+  gchar *text = g_strnfill (bytes, 'x');
+
+  if (gst_meta_get_info (CUSTOM) == NULL)
+    gst_meta_register_custom (CUSTOM, tags, NULL, NULL, NULL);
+  region->id = 77;
+  gst_structure_set (gst_custom_meta_get_structure (gst_buffer_add_custom_meta (buffer, CUSTOM)), "number", G_TYPE_INT64, G_MININT64, "text",
+      G_TYPE_STRING, text, NULL);
+  g_free (text);
+}
+
+static void
+check_metas (GstBuffer * buffer, gsize bytes)
+{
+  GstVideoRegionOfInterestMeta *region = gst_buffer_get_video_region_of_interest_meta_id (buffer, 77);
+  GstCustomMeta *custom = gst_buffer_get_custom_meta (buffer, CUSTOM);
+  const gchar *text;
+  gint64 number = 0;
+
+  REQUIRE (region != NULL && custom != NULL);
+  CHECK (region->x == 1 && region->y == 2 && region->w == 3 && region->h == 4 && region->roi_type == g_quark_from_string ("face"));
+  text = gst_structure_get_string (gst_custom_meta_get_structure (custom), "text");
+  CHECK (gst_structure_get_int64 (gst_custom_meta_get_structure (custom), "number", &number) && number == G_MININT64);
+  CHECK (text != NULL && strlen (text) == bytes);
+}
+
+static void
+test_metas (void)
+{
+  static const gsize sizes[] = { 3, 1500, BIG_BYTES };
+  Feeder feeder;
+  Catcher catcher;
+
+  open_both ("", &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  for (guint i = 0; i < 2 * G_N_ELEMENTS (sizes); i++) {
+    GstBuffer *buffer = i % 2 == 0 ? feeder_frame (&feeder, i) : feeder_own_frame (&feeder, i);
+    CatcherItem *item;
+    add_metas (buffer, sizes[i / 2]);
+    CHECK_EQUAL (gst_pad_push (feeder.pad, buffer), GST_FLOW_OK);
+    item = catcher_take_frame (&catcher);
+    REQUIRE (item != NULL);
+    CHECK_EQUAL (item_number (item), i);
+    check_metas (GST_BUFFER (item->object), sizes[i / 2]);
+    item_free (item);
+  }
+  close_both (&feeder, &catcher);
+}
+
+/* Planes in reverse with long lines and room between them, in memory that is copied and in memory that is not. */
+static void
+test_layout (void)
+{
+  gsize offsets[GST_VIDEO_MAX_PLANES] = { 20000, 512 };
+  gint strides[GST_VIDEO_MAX_PLANES] = { 200, 192 };
+  GstAllocator *fd_allocator = gst_fd_allocator_new ();
+  Feeder feeder;
+  Catcher catcher;
+
+  open_both ("", &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  for (guint i = 0; i < 2; i++) {
+    GstBuffer *buffer = gst_buffer_new ();
+    GstVideoMeta *meta;
+    CatcherItem *item;
+    if (i == 0)
+      gst_buffer_append_memory (buffer, gst_allocator_alloc (NULL, 40000, NULL));
+    else {
+      const int fd = memfd_create ("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+      CHECK (ftruncate (fd, 50000) == 0 && fcntl (fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+      gst_buffer_append_memory (buffer, gst_fd_allocator_alloc (fd_allocator, fd, 50000, GST_FD_MEMORY_FLAG_NONE));
+      gst_buffer_resize (buffer, 5000, 40000);
+    }
+    gst_buffer_add_video_meta_full (buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_NV12, 64, 48, 2, offsets, strides);
+    CHECK (stamp_buffer (buffer, &feeder.info, 10 + i, 1));
+    CHECK_EQUAL (gst_pad_push (feeder.pad, buffer), GST_FLOW_OK);
+    item = catcher_take_frame (&catcher);
+    REQUIRE (item != NULL);
+    meta = gst_buffer_get_video_meta (GST_BUFFER (item->object));
+    REQUIRE (meta != NULL);
+    CHECK_EQUAL (gst_buffer_get_size (GST_BUFFER (item->object)), 40000);
+    CHECK (meta->offset[0] == 20000 && meta->offset[1] == 512 && meta->stride[0] == 200 && meta->stride[1] == 192);
+    CHECK_EQUAL (item_number (item), 10 + i);
+    CHECK_EQUAL (stat_of (feeder.element, "copies"), 1);
+    item_free (item);
+  }
+  gst_object_unref (fd_allocator);
+  close_both (&feeder, &catcher);
+}
+
+/* ---- memory ---- */
+
+typedef enum
+{
+  SEALED,
+  UNSEALED,
+  REGULAR,
+  SYSTEM,
+} Kind;
+
+/* size bytes that count up from first; taken out of the middle of a file. */
+static GstMemory *
+make_memory (GstAllocator * fd_allocator, Kind kind, guint8 first, gsize size)
+{
+  GstMemory *memory;
+  GstMapInfo map;
+  int fd;
+
+  if (kind == SYSTEM)
+    memory = gst_allocator_alloc (NULL, size, NULL);
+  else {
+    fd = kind == REGULAR ? open ("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : memfd_create ("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    CHECK (ftruncate (fd, size + 8192) == 0);
+    CHECK (kind != SEALED || fcntl (fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+    memory = gst_fd_allocator_alloc (fd_allocator, fd, size + 8192, GST_FD_MEMORY_FLAG_NONE);
+    gst_memory_resize (memory, 4321, size);
+  }
+  CHECK (gst_memory_map (memory, &map, GST_MAP_WRITE));
+  for (gsize i = 0; i < size; i++)
+    map.data[i] = (guint8) (first + i);
+  gst_memory_unmap (memory, &map);
+  return memory;
+}
+
+static void
+check_bytes (GstBuffer * buffer, gsize size)
+{
+  GstMapInfo map;
+  gboolean same = TRUE;
+
+  CHECK_EQUAL (gst_buffer_get_size (buffer), size);
+  REQUIRE (gst_buffer_map (buffer, &map, GST_MAP_READ));
+  for (gsize i = 0; i < map.size; i++)
+    same = same && map.data[i] == (guint8) i;
+  CHECK (same);
+  gst_buffer_unmap (buffer, &map);
+}
+
+static void
+test_kinds_of_memory (void)
+{
+  static const struct
+  {
+    Kind kinds[16];
+    guint count, copies;
+  } cases[] = {
+    {{SEALED}, 1, 0}, {{UNSEALED}, 1, 1}, {{REGULAR}, 1, 1}, {{SYSTEM}, 1, 1}, {{SEALED, SEALED, SEALED}, 3, 0}, {{SEALED, SYSTEM}, 2, 1},
+    {{SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED, SEALED}, 16, 0},
+    {{SEALED}, 0, 0},
+  };
+  GstAllocator *fd_allocator = gst_fd_allocator_new ();
+  guint64 copies = 0;
+  Feeder feeder;
+  Catcher catcher;
+
+  open_both ("", &feeder, &catcher);
+  CHECK (feeder_send_caps (&feeder, "application/x-test"));
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    GstBuffer *buffer = gst_buffer_new ();
+    CatcherItem *item;
+    gsize size = 0;
+    for (guint j = 0; j < cases[i].count; size += 1000 + j, j++)
+      gst_buffer_append_memory (buffer, make_memory (fd_allocator, cases[i].kinds[j], (guint8) size, 1000 + j));
+    CHECK_EQUAL (gst_pad_push (feeder.pad, buffer), GST_FLOW_OK);
+    item = catcher_take_frame (&catcher);
+    REQUIRE (item != NULL);
+    CHECK_EQUAL (gst_buffer_n_memory (GST_BUFFER (item->object)), cases[i].copies > 0 ? 1 : cases[i].count);
+    check_bytes (GST_BUFFER (item->object), size);
+    copies += cases[i].copies;
+    CHECK_EQUAL (stat_of (feeder.element, "copies"), copies);
+    item_free (item);
+  }
+  gst_object_unref (fd_allocator);
+  close_both (&feeder, &catcher);
+}
+
+static void
+test_sizes_that_grow (void)
+{
+  Feeder feeder;
+  Catcher catcher;
+  CatcherItem *held = NULL;
+
+  open_both ("", &feeder, &catcher);
+  CHECK (feeder_send_caps (&feeder, "application/x-test"));
+  for (gsize size = 1; size < 4000000; size = size * 3 + 1) {
+    GstBuffer *buffer = gst_buffer_new ();
+    CatcherItem *item;
+    gst_buffer_append_memory (buffer, make_memory (NULL, SYSTEM, 0, size));
+    CHECK_EQUAL (gst_pad_push (feeder.pad, buffer), GST_FLOW_OK);
+    item = catcher_take_frame (&catcher);
+    REQUIRE (item != NULL);
+    check_bytes (GST_BUFFER (item->object), size);
+    if (held == NULL)
+      held = item;
+    else
+      item_free (item);
+  }
+  check_bytes (GST_BUFFER (held->object), 1);
+  item_free (held);
+  close_both (&feeder, &catcher);
+}
+
+/* What is received can be sent on. */
+static void
+test_two_legs (void)
+{
+  Feeder feeder;
+  Catcher catcher;
+  GstElement *middle;
+  int first[2], second[2];
+
+  make_pair (SOCK_STREAM, first);
+  make_pair (SOCK_SEQPACKET, second);
+  CHECK (payer_open (&feeder, "", first[0]));
+  middle = depayer_pipeline ("! cuframespay ! multisocketsink name=sender sync=false async=false", first[1]);
+  CHECK (pipeline_play (middle));
+  add_receiver (middle, second[0]);
+  CHECK (depayer_open (&catcher, "", second[1]));
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  for (guint i = 1; i <= 30; i++) {
+    CHECK_EQUAL (feeder_push (&feeder, i, 1), GST_FLOW_OK);
+    CHECK_EQUAL (catcher_take_number (&catcher), i);
+  }
+  CHECK (feeder_event (&feeder, gst_event_new_eos ()));
+  CHECK (WAIT_UNTIL (catcher.ended));
+  CHECK (pipeline_is_well (middle));
+  pipeline_stop (middle);
+  close_both (&feeder, &catcher);
+}
+
+/* ---- events ---- */
+
+static void
+test_events (void)
+{
+  Feeder feeder;
+  Catcher catcher;
+  GstEvent *event;
+  GstTagList *tags;
+  gchar *text = NULL;
+  GstSegment segment;
+  const GstSegment *received;
+
+  open_both ("", &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK (feeder_event (&feeder, gst_event_new_tag (gst_tag_list_new (GST_TAG_TITLE, "a title", NULL))));
+  CHECK_EQUAL (feeder_push (&feeder, 1, 1), GST_FLOW_OK);
+  event = catcher_take_event (&catcher, GST_EVENT_TAG);
+  REQUIRE (event != NULL);
+  gst_event_parse_tag (event, &tags);
+  CHECK (gst_tag_list_get_string (tags, GST_TAG_TITLE, &text) && strcmp (text, "a title") == 0);
+  g_free (text);
+  gst_event_unref (event);
+  CHECK_EQUAL (catcher_take_number (&catcher), 1);
+
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  segment.rate = 0.5;
+  segment.offset = 5;
+  segment.base = GST_SECOND;
+  CHECK (feeder_event (&feeder, gst_event_new_segment (&segment)));
+  CHECK (feeder_event (&feeder, gst_event_new_gap (7, 8)));
+  CHECK (feeder_event (&feeder, gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM, gst_structure_new ("hello", "n", G_TYPE_INT, 5, NULL))));
+  CHECK_EQUAL (feeder_push (&feeder, 2, 1), GST_FLOW_OK);
+  event = catcher_take_event (&catcher, GST_EVENT_SEGMENT);
+  REQUIRE (event != NULL);
+  gst_event_parse_segment (event, &received);
+  CHECK (gst_segment_is_equal (received, &segment));
+  gst_event_unref (event);
+  event = catcher_take_event (&catcher, GST_EVENT_GAP);
+  CHECK (event != NULL);
+  gst_clear_event (&event);
+  event = catcher_take_event (&catcher, GST_EVENT_CUSTOM_DOWNSTREAM);
+  CHECK (event != NULL && gst_event_has_name (event, "hello"));
+  gst_clear_event (&event);
+  CHECK_EQUAL (catcher_take_number (&catcher), 2);
+
+  REQUIRE (feeder_begin (&feeder, WIDE));
+  CHECK_EQUAL (feeder_push (&feeder, 3, 1), GST_FLOW_OK);
+  event = catcher_take_event (&catcher, GST_EVENT_CAPS);
+  CHECK (event != NULL);
+  gst_clear_event (&event);
+  CHECK_EQUAL (catcher_take_number (&catcher), 3);
+  CHECK (gst_caps_is_strictly_equal (catcher.caps, feeder.caps));
+  CHECK (feeder_event (&feeder, gst_event_new_eos ()));
+  CHECK (WAIT_UNTIL (catcher.ended));
+  close_both (&feeder, &catcher);
+}
+
+/* Caps and tags that do not fit into a message, and somebody who joins in the middle. */
+static void
+test_late_and_large (void)
+{
+  int ends[2];
+  gchar *large = g_strnfill (BIG_BYTES, 't');
+  GstEvent *event;
+  GstTagList *tags;
+  gchar *text = NULL;
+  Feeder feeder;
+  Catcher catcher, late;
+
+  open_both ("", &feeder, &catcher);
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK (feeder_event (&feeder, gst_event_new_tag (gst_tag_list_new (GST_TAG_COMMENT, large, NULL))));
+  for (guint i = 1; i <= 5; i++) {
+    CHECK_EQUAL (feeder_push (&feeder, i, 1), GST_FLOW_OK);
+    CHECK_EQUAL (catcher_take_number (&catcher), i);
+  }
+  make_pair (SOCK_SEQPACKET, ends);
+  add_receiver (feeder.pipeline, ends[0]);
+  CHECK (depayer_open (&late, "", ends[1]));
+  CHECK_EQUAL (feeder_push (&feeder, 6, 1), GST_FLOW_OK);
+  event = catcher_take_event (&late, GST_EVENT_CAPS);
+  CHECK (event != NULL);
+  gst_clear_event (&event);
+  event = catcher_take_event (&late, GST_EVENT_TAG);
+  REQUIRE (event != NULL);
+  gst_event_parse_tag (event, &tags);
+  CHECK (gst_tag_list_get_string (tags, GST_TAG_COMMENT, &text) && strcmp (text, large) == 0);
+  gst_clear_event (&event);
+  CHECK (WAIT_UNTIL (stat_of (late.element, "buffers") >= 1));
+  CHECK_EQUAL (stat_of (late.element, "missed"), 0);
+  CHECK (catcher_is_sound (&late));
+  catcher_close (&late);
+  g_free (text);
+  g_free (large);
+  close_both (&feeder, &catcher);
+}
+
+static void
+test_launch_lines (void)
+{
+  int ends[2];
+  GstElement *receiver, *sender;
+
+  make_pair (SOCK_STREAM, ends);
+  receiver = depayer_pipeline ("! videoconvert ! video/x-raw,format=I420 ! fakesink name=sink signal-handoffs=true sync=false", ends[1]);
+  sender = pipeline_new ("videotestsrc num-buffers=100 ! video/x-raw,format=NV12,width=320,height=240 ! cuframespay name=cuframes " FOR_EVER
+      " ! multisocketsink name=sender sync=false async=false");
+  gst_element_set_state (sender, GST_STATE_READY);
+  add_receiver (sender, ends[0]);
+  CHECK (pipeline_play (receiver));
+  CHECK (pipeline_play (sender));
+  CHECK (pipeline_reaches_eos (sender));
+  CHECK (pipeline_reaches_eos (receiver));
+  CHECK_EQUAL (pipeline_stat (sender, "copies"), 0);
+  CHECK_EQUAL (pipeline_stat (sender, "buffers"), 100);
+  CHECK_EQUAL (pipeline_stat (receiver, "buffers"), 100);
+  pipeline_stop (sender);
+  pipeline_stop (receiver);
+}
+
+static void
+test_foreign_features (void)
+{
+  GstCaps *caps = gst_caps_from_string ("video/x-raw(memory:GLMemory),format=RGBA,width=2,height=2");
+  Feeder feeder;
+
+  CHECK (payer_open (&feeder, "", -1));
+  CHECK (feeder_event (&feeder, gst_event_new_stream_start ("feeder")));
+  feeder_event (&feeder, gst_event_new_caps (caps));
+  gst_caps_unref (caps);
+  pipeline_stop_at_error (feeder.pipeline, "memory:GLMemory");
+  feeder_close (&feeder);
+}
+
+static const ElementTest tests[] = {
+  {"frames cross to another process over a stream socket", test_stream},
+  {"frames cross to another process over a sequenced packet socket", test_seqpacket},
+  {"frames cross to another process over a datagram socket", test_dgram},
+  {"a thousand buffers cost neither side a descriptor", test_descriptors},
+  {"a sender that is killed, and a socket that is closed, end the stream", test_sender_is_killed},
+  {"time stamps, offsets and flags are exact", test_fields},
+  {"buffers are read-only", test_read_only},
+  {"held buffers stay as they are while others pass", test_held_buffers},
+  {"when all are held the next are dropped, and receivers see that", test_receiver_holds_all},
+  {"a held buffer outlives connection and restart, and counts", test_held_over_a_restart},
+  {"a wait for room ends with a stop", test_wait_ends_with_a_stop},
+  {"custom and video metas cross, large ones too", test_metas},
+  {"strides and offsets are kept, copied or not", test_layout},
+  {"sealed memory files cross as they are, all else is copied once", test_kinds_of_memory},
+  {"buffers of growing sizes are copied", test_sizes_that_grow},
+  {"what is received can be sent on", test_two_legs},
+  {"segments, tags, gaps, custom events and caps cross in their place", test_events},
+  {"who joins late has caps and tags, however large", test_late_and_large},
+  {"launch lines need no caps", test_launch_lines},
+  {"memory of other kinds is refused in words", test_foreign_features},
+};
+
+static const ElementRole roles[] = {
+  {"payer", play_payer},
+};
+
+ELEMENT_MAIN (tests, roles, G_N_ELEMENTS (roles))
