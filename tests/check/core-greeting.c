@@ -281,88 +281,6 @@ refusals_say_why (void)
   source_close (&source);
 }
 
-/* A subscriber under another user. */
-static int
-play_stranger (int argc, char **argv)
-{
-  CuframesSubscriberConfig config = {.socket_path = argv[0] };
-  CuframesSubscriber *subscriber;
-  int r;
-
-  (void) argc;
-  if (setresgid (65534, 65534, 65534) != 0 || setresuid (65534, 65534, 65534) != 0 || cuframes_subscriber_new (&config, &subscriber) != 0)
-    return 2;
-  r = cuframes_subscriber_connect (subscriber, FIXTURE_BOUND_NS);
-  printf ("%d %s\n", r, cuframes_subscriber_get_refusal (subscriber));
-  cuframes_subscriber_free (subscriber);
-  return 0;
-}
-
-static int
-ask_stranger (const char *path, char *text, size_t text_bytes)
-{
-  char line[512] = "";
-  Child child;
-
-  child_start (&child, NULL, "stranger", path, NULL);
-  if (!child_read (&child, line, sizeof line))
-    strcpy (line, "-1000 ");
-  child_end (&child);
-  snprintf (text, text_bytes, "%s", strchr (line, ' ') + 1);
-  return atoi (line);
-}
-
-static int
-open_for (const char *name, uint32_t mode, const uint32_t *uids, uint32_t uid_count, const uint32_t *gids, uint32_t gid_count, Source *source)
-{
-  const CuframesPublisherConfig config = {.socket_mode = mode,.allow_uids = uids,.allow_uid_count = uid_count,.allow_gids = gids,
-    .allow_gid_count = gid_count };
-
-  return source_open (source, name, &config);
-}
-
-static void
-only_who_is_allowed_gets_in (void)
-{
-  static const uint32_t stranger = 65534, somebody = 12345;
-  char text[256], name[64];
-  Source source;
-
-  if (geteuid () != 0) {
-    fixture_skip ("needs root to be somebody else");
-    return;
-  }
-  REQUIRE (chmod (fixture_directory (), 0755) == 0);
-  REQUIRE (open_for ("cam", 0600, NULL, 0, NULL, 0, &source) == 0);
-  CHECK_EQUAL (ask_stranger (fixture_socket ("cam"), text, sizeof text), -EACCES);
-  source_close (&source);
-  REQUIRE (open_for ("cam", 0666, NULL, 0, NULL, 0, &source) == 0);
-  CHECK_EQUAL (ask_stranger (fixture_socket ("cam"), text, sizeof text), 0);
-  source_close (&source);
-  REQUIRE (open_for ("cam", 0666, &somebody, 1, NULL, 0, &source) == 0);
-  CHECK_EQUAL (ask_stranger (fixture_socket ("cam"), text, sizeof text), CUFRAMES_E_REFUSED);
-  CHECK (strstr (text, "65534") != NULL && strstr (text, "allow-uids") != NULL);
-  source_close (&source);
-  REQUIRE (open_for ("cam", 0666, &stranger, 1, NULL, 0, &source) == 0);
-  CHECK_EQUAL (ask_stranger (fixture_socket ("cam"), text, sizeof text), 0);
-  source_close (&source);
-  REQUIRE (open_for ("cam", 0666, NULL, 0, &stranger, 1, &source) == 0);
-  CHECK_EQUAL (ask_stranger (fixture_socket ("cam"), text, sizeof text), 0);
-  source_close (&source);
-  /* an empty list lets in nobody but ourselves */
-  REQUIRE (open_for ("cam", 0666, &somebody, 0, NULL, 0, &source) == 0);
-  CHECK_EQUAL (ask_stranger (fixture_socket ("cam"), text, sizeof text), CUFRAMES_E_REFUSED);
-  source_close (&source);
-  /* an abstract socket has no mode that the kernel looks at */
-  snprintf (name, sizeof name, "@cuframes-test-%d", (int) getpid ());
-  REQUIRE (open_for (name, 0, NULL, 0, NULL, 0, &source) == 0);
-  CHECK_EQUAL (ask_stranger (name, text, sizeof text), CUFRAMES_E_REFUSED);
-  source_close (&source);
-  REQUIRE (open_for (name, 0666, NULL, 0, NULL, 0, &source) == 0);
-  CHECK_EQUAL (ask_stranger (name, text, sizeof text), 0);
-  source_close (&source);
-}
-
 /* A publisher with few descriptors: lets in whom it can and says why it does not. */
 static int
 play_pauper (int argc, char **argv)
@@ -431,7 +349,7 @@ without_descriptors_a_publisher_refuses_and_lives (void)
   CHECK_EQUAL (child_wait (&child), 0);
 }
 
-static const FixtureRole roles[] = { {"stranger", play_stranger}, {"pauper", play_pauper} };
+static const FixtureRole roles[] = { {"pauper", play_pauper} };
 
 static const FixtureTest tests[] = {
   {"the application is told who comes and goes and wants a key frame", the_application_is_told},
@@ -440,8 +358,7 @@ static const FixtureTest tests[] = {
   {"a publisher that listens nowhere and a subscriber without a path meet over a connection", connections_alone_are_enough},
   {"an observer sees everything and takes nobody's place", an_observer_sees_and_takes_no_place},
   {"refusals say why", refusals_say_why},
-  {"only who is allowed gets in", only_who_is_allowed_gets_in},
   {"without descriptors a publisher refuses with a reason, and lives on", without_descriptors_a_publisher_refuses_and_lives},
 };
 
-FIXTURE_MAIN (tests, roles, 2)
+FIXTURE_MAIN (tests, roles, 1)

@@ -16,10 +16,15 @@ int
 raw_connect (const char *channel)
 {
   struct sockaddr_un address = {.sun_family = AF_UNIX };
+  socklen_t length = sizeof address;
   int fd = socket (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
   snprintf (address.sun_path, sizeof address.sun_path, "%s", fixture_socket (channel));
-  if (connect (fd, (struct sockaddr *) &address, sizeof address) == 0)
+  if (channel[0] == '@') {
+    address.sun_path[0] = 0;
+    length = (socklen_t) (offsetof (struct sockaddr_un, sun_path) + strlen (channel));
+  }
+  if (connect (fd, (struct sockaddr *) &address, length) == 0)
     return fd;
   close (fd);
   return -1;

@@ -255,10 +255,8 @@ test_access (void)
   Feeder feeder;
   Child child;
 
-  if (geteuid () != 0) {
-    fixture_skip ("needs root to be another user");
+  if (!fixture_needs_root ("another user is kept out and let in"))
     return;
-  }
   snprintf (uid, sizeof uid, "%d", NOBODY);
   chmod (fixture_directory (), 0755);
   /* The socket's mode keeps him out. */

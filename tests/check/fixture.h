@@ -46,6 +46,7 @@ int fixture_main (int argc, char **argv, const FixturePart * part, const Fixture
 
 void fixture_fail (const char *file, int line, const char *function, const char *what) __attribute__ ((noinline));
 void fixture_skip (const char *why);
+bool fixture_needs_root (const char *what);     /* or what is not shown: said, and in CI a failure */
 bool fixture_is_slow (void);    /* under valgrind or a sanitizer: figures of time mean nothing */
 
 /* Goes on after a failure, or leaves the test. */

@@ -83,6 +83,8 @@ remove_stale (const char *path)
   r = probe (path);
   if (r == 0)
     return -EADDRINUSE;
+  if (r == -EACCES && status.st_uid != geteuid ())
+    return -EPERM;
   if (r < 0)
     return r;
   if (status.st_uid != geteuid () && geteuid () != 0)
@@ -106,6 +108,7 @@ static int
 open_path (CuframesListener *listener, mode_t mode)
 {
   char early[CUFRAMES_SOCKET_PATH_BYTES + 1];
+  struct stat status;
   int r = lock_channel (listener);
 
   if (r == 0)
@@ -120,11 +123,14 @@ open_path (CuframesListener *listener, mode_t mode)
   if (r < 0)
     return r;
   /* Not chmod(), which follows a link that somebody else may have put there meanwhile. */
-  if (fchmodat (AT_FDCWD, early, mode, AT_SYMLINK_NOFOLLOW) < 0 || listen (listener->fd, BACKLOG) < 0 || renameat2 (AT_FDCWD, early, AT_FDCWD, listener->path, RENAME_NOREPLACE) < 0) {
+  if (lstat (early, &status) < 0 || fchmodat (AT_FDCWD, early, mode, AT_SYMLINK_NOFOLLOW) < 0 || listen (listener->fd, BACKLOG) < 0 || renameat2 (AT_FDCWD, early, AT_FDCWD, listener->path, RENAME_NOREPLACE) < 0) {
     r = -errno;
     unlink (early);
+    return r;
   }
-  return r;
+  listener->device = status.st_dev;
+  listener->inode = status.st_ino;
+  return 0;
 }
 
 static int
@@ -196,6 +202,16 @@ cuframes_listener_open (CuframesListener *listener, const char *path, mode_t mod
   return r;
 }
 
+/* Where somebody else may write to the directory, something of his may have taken the socket's place: that is not ours to remove. */
+static void
+remove_own (const CuframesListener *listener)
+{
+  struct stat status;
+
+  if (lstat (listener->path, &status) == 0 && status.st_dev == listener->device && status.st_ino == listener->inode)
+    unlink (listener->path);
+}
+
 /* Takes the channel away. In a child that the owner forked it only closes. */
 void
 cuframes_listener_close (CuframesListener *listener)
@@ -203,7 +219,7 @@ cuframes_listener_close (CuframesListener *listener)
   if (listener->fd < 0)
     return;
   if (listener->lock_fd >= 0 && listener->owner == getpid ())
-    unlink (listener->path);
+    remove_own (listener);
   close_all (listener);
 }
 

@@ -15,6 +15,8 @@ typedef struct
   int lock_fd;                  /* locked while the channel is ours; -1 for an abstract address */
   int spare_fd;                 /* given up for a moment to answer when descriptors have run out */
   pid_t owner;
+  dev_t device;                 /* which file the socket is, so that we remove no other */
+  ino_t inode;
   char path[CUFRAMES_SOCKET_PATH_BYTES];
   char lock_path[CUFRAMES_SOCKET_PATH_BYTES + 8];
 } CuframesListener;

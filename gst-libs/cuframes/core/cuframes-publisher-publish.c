@@ -7,8 +7,8 @@
 /* Superseded generations that evicted subscribers may keep alive; beyond that, frames are dropped instead. */
 #define EVICTED_GENERATIONS_MAX 2u
 
-/* Who holds more than it may has broken the rules: its leases count no longer. */
-static void
+/* Who holds more than it may has broken the rules: its leases count no longer. Whether somebody did. */
+static bool
 drop_violators (CuframesPublisher *publisher)
 {
   bool dropped = false;
@@ -29,6 +29,34 @@ drop_violators (CuframesPublisher *publisher)
   }
   if (dropped)
     cuframes_publisher_kick_server (publisher);
+  return dropped;
+}
+
+/* Whether somebody who asked to be waited for was not told of this ring yet. Who is off the channel has no say. */
+static bool
+others_wait (const CuframesPublisher *publisher)
+{
+  for (uint32_t i = 0; i < publisher->peer_count; i++) {
+    const CuframesPeer *peer = publisher->peers[i];
+    if (peer->page == NULL || peer->lingering || peer->ring == publisher->ring)
+      continue;
+    /* relaxed: a peer's wish, which decides only how long we wait */
+    if (atomic_load_explicit (&peer->page->lossless, memory_order_relaxed) != 0)
+      return true;
+  }
+  return false;
+}
+
+/* Room in the ring. One that takes more than it may just when room is looked for is found here, before it costs the frame. */
+static int
+look_for_room (CuframesPublisher *publisher, CuframesRing *ring, bool waits)
+{
+  int r;
+
+  do
+    r = cuframes_ring_make_room (ring, waits, publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT && others_wait (publisher));
+  while (r == CUFRAMES_E_FULL && drop_violators (publisher));
+  return r;
 }
 
 /* Whether a new generation will bring room: one was evicted and not too many are still about. */
@@ -61,21 +89,6 @@ evict_oldest (CuframesPublisher *publisher)
   return true;
 }
 
-/* Whether somebody who asked to be waited for was not told of this ring yet. Who is off the channel has no say. */
-static bool
-others_wait (const CuframesPublisher *publisher)
-{
-  for (uint32_t i = 0; i < publisher->peer_count; i++) {
-    const CuframesPeer *peer = publisher->peers[i];
-    if (peer->page == NULL || peer->lingering || peer->ring == publisher->ring)
-      continue;
-    /* relaxed: a peer's wish, which decides only how long we wait */
-    if (atomic_load_explicit (&peer->page->lossless, memory_order_relaxed) != 0)
-      return true;
-  }
-  return false;
-}
-
 /* 0, CUFRAMES_E_FULL, CUFRAMES_E_HELD, CUFRAMES_E_CANCELLED, or CUFRAMES_E_ABSENT if another ring was started meanwhile. The lock is
  * given up while waiting. */
 static int
@@ -87,13 +100,13 @@ make_room (CuframesPublisher *publisher, CuframesRing *ring)
 
   /* Each time, not only when room is short: slots that somebody takes beyond its budget are frames that pass the others by. */
   drop_violators (publisher);
-  r = cuframes_ring_make_room (ring, waits, waits && others_wait (publisher));
+  r = look_for_room (publisher, ring, waits);
   while (r == CUFRAMES_E_FULL && waits) {
     const uint64_t passed = cuframes_now_ns () - start;
     if (publisher->flushing)
       return CUFRAMES_E_CANCELLED;
     if (passed >= publisher->config.overflow_timeout_ns)
-      return cuframes_ring_make_room (ring, false, others_wait (publisher));
+      return look_for_room (publisher, ring, false);
     pthread_mutex_unlock (&publisher->lock);
     r = cuframes_ring_wait_released (ring, publisher->config.overflow_timeout_ns - passed);
     pthread_mutex_lock (&publisher->lock);
@@ -101,7 +114,7 @@ make_room (CuframesPublisher *publisher, CuframesRing *ring)
       return CUFRAMES_E_ABSENT;
     if (r != 0)
       return r;
-    r = cuframes_ring_make_room (ring, true, others_wait (publisher));
+    r = look_for_room (publisher, ring, true);
   }
   if (r == CUFRAMES_E_FULL && publisher->config.overflow == CUFRAMES_OVERFLOW_EVICT && evict_oldest (publisher))
     return CUFRAMES_E_HELD;

@@ -59,6 +59,10 @@ copy_config (CuframesPublisher *publisher, const CuframesPublisherConfig *config
     return -EINVAL;
   own->allow_uids = config->allow_uids == NULL ? NULL : copy_ids (config->allow_uids, config->allow_uid_count);
   own->allow_gids = config->allow_gids == NULL ? NULL : copy_ids (config->allow_gids, config->allow_gid_count);
+  if (config->allow_uids == NULL)
+    own->allow_uid_count = 0;
+  if (config->allow_gids == NULL)
+    own->allow_gid_count = 0;
   if ((config->allow_uids != NULL && own->allow_uids == NULL) || (config->allow_gids != NULL && own->allow_gids == NULL))
     return -ENOMEM;
   return 0;

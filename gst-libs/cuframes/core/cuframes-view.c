@@ -64,12 +64,14 @@ open_frames (CuframesView *view, CuframesConnection *connection, const CuframesR
   return 0;
 }
 
-/* Later rings are read from their first key point on, whatever the start: what came before was read from the ring before. */
+/* Later rings are read from their first key point on, whatever the start: what came before was read from the ring before. Who was there before
+ * the ring began misses nothing of it either. */
 static int
 start_packets (const CuframesView *view, CuframesPacketReader *reader, const CuframesPacketMapping *mapping, uint64_t joined, CuframesStart start)
 {
   const uint64_t first = mapping->message.first_sequence;
-  const CuframesPacketFrom from = view->control != NULL || start == CUFRAMES_START_OLDEST ? CUFRAMES_PACKET_FROM_OLDEST
+  const bool whole = view->control != NULL || start == CUFRAMES_START_OLDEST || (int64_t) (joined - first) <= 0;
+  const CuframesPacketFrom from = whole ? CUFRAMES_PACKET_FROM_OLDEST
       : start == CUFRAMES_START_NEXT ? CUFRAMES_PACKET_FROM_NEXT : CUFRAMES_PACKET_FROM_NEWEST;
   int r = cuframes_packet_reader_init (reader, mapping->control, mapping->message.slot_count, mapping->data, mapping->message.slot_bytes, from,
       CUFRAMES_PACKET_FROM_NEWEST);
@@ -78,7 +80,7 @@ start_packets (const CuframesView *view, CuframesPacketReader *reader, const Cuf
     return r < 0 ? CUFRAMES_E_PEER : r;
   /* Packets that came between the welcome and this moment are packets of from now on. */
   if (from == CUFRAMES_PACKET_FROM_NEXT)
-    reader->seen = (int64_t) (joined - first) > 0 ? joined : first;
+    reader->seen = joined;
   if (counts (view))
     cuframes_packet_reader_count_from (reader, get_cursor (view));
   return 0;
