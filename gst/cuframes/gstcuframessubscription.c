@@ -90,6 +90,8 @@ void
 gst_cuframes_subscription_end (GstCuframesSubscription * self)
 {
   self->arena = cuframes_arena_unref (self->arena);
+  if (self->gpu != NULL)
+    gst_cuframes_gpu_forget_frames (self->gpu);
   self->layout.plane_count = 0;
   gst_clear_buffer (&self->spare);
 }
@@ -117,6 +119,8 @@ gst_cuframes_subscription_set_format (GstCuframesSubscription * self, gconstpoin
   g_mutex_unlock (&self->lock);
   memset (&self->layout, 0, sizeof self->layout);
   gst_clear_buffer (&self->spare);
+  if (self->gpu != NULL)
+    gst_cuframes_gpu_forget_frames (self->gpu);
   return self->caps;
 }
 

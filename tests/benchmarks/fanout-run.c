@@ -213,30 +213,28 @@ wait_told (Run * run, guint from, guint to, FanoutEventKind kind, guint64 timeou
   return TRUE;
 }
 
-/* Closes a child's command pipe and waits for its end, by force when the time is over. */
+/* Waits for the end of a child that was told to leave, by force when the time is over. */
 static void
-stop (Run * run, Process * process)
+see_off (Run * run, Process * process, guint64 deadline_ns)
 {
   int status = 0;
   gboolean forced = FALSE;
-  guint64 deadline_ns = fanout_now_ns () + LEAVE_NS;
   FanoutEvent event;
 
   if (process->pid <= 0)
     return;
-  close (process->command_fd);
   while (!process->gone) {
-    guint64 now_ns = fanout_now_ns ();
+    const guint64 now_ns = fanout_now_ns ();
+    const int left_ms = now_ns < deadline_ns ? (int) ((deadline_ns - now_ns) / GST_MSECOND) + 1 : 0;
     struct pollfd fd = {.fd = process->event_fd,.events = POLLIN };
 
-    if (now_ns >= deadline_ns) {
+    if (poll (&fd, 1, left_ms) > 0)
+      process->gone = read (process->event_fd, &event, sizeof event) <= 0;
+    else if (left_ms == 0) {
       forced = TRUE;
       kill (process->pid, SIGKILL);
       break;
     }
-    if (poll (&fd, 1, (int) ((deadline_ns - now_ns) / GST_MSECOND) + 1) <= 0)
-      continue;
-    process->gone = read (process->event_fd, &event, sizeof event) <= 0;
   }
   while (waitpid (process->pid, &status, 0) < 0 && errno == EINTR)
     continue;
@@ -249,11 +247,25 @@ stop (Run * run, Process * process)
   process->pid = 0;
 }
 
+/* All of them at once, so that those who do not leave cost one time out. */
+static void
+stop (Run * run, guint from, guint to)
+{
+  const guint64 deadline_ns = fanout_now_ns () + LEAVE_NS;
+
+  for (guint i = from; i < to; i++)
+    if (run->processes[i].pid > 0)
+      close (run->processes[i].command_fd);
+  for (guint i = from; i < to; i++)
+    see_off (run, &run->processes[i], deadline_ns);
+}
+
+/* The publisher last. */
 static void
 stop_all (Run * run)
 {
-  for (guint i = run->count; i > 0; i--)
-    stop (run, &run->processes[i - 1]);
+  stop (run, MIN (run->count, 1), run->count);
+  stop (run, 0, MIN (run->count, 1));
 }
 
 static gboolean

@@ -42,7 +42,7 @@ static atomic_uint failures;
 static const char *skip_reason;
 static Path *paths;             /* kept until the test ends */
 static const char *running;
-static unsigned passed, failed;
+static unsigned passed, failed, skipped;
 
 void
 fixture_fail (const char *file, int line, const char *function, const char *what)
@@ -303,11 +303,15 @@ fixture_main (int argc, char **argv, const FixturePart *part, const FixtureTest 
     part->warm_up ();
   for (size_t i = 0; i < test_count; i++)
     if (strstr (tests[i].sentence, only) != NULL) {
-      if (run_test (part, &tests[i]))
-        passed += skip_reason == NULL;
-      else
+      if (!run_test (part, &tests[i]))
         failed++;
+      else if (skip_reason != NULL)
+        skipped++;
+      else
+        passed++;
     }
+  if (skipped > 0)
+    printf ("%u skipped\n", skipped);
   printf ("%u passed, %u failed\n", passed, failed);
   return failed == 0 ? 0 : 1;
 }

@@ -85,6 +85,11 @@ gst_cuframes_gpu_let_import (GstCuframesGpu * self, CuframesSubscriber * subscri
   return -ENODEV;
 }
 
+void
+gst_cuframes_gpu_forget_frames (GstCuframesGpu * self)
+{
+}
+
 GstMemory *
 gst_cuframes_gpu_wrap_frame (GstCuframesGpu * self, CuframesFrame * frame, const GstVideoInfo * info, gpointer owner, GDestroyNotify release)
 {

@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include "cuframes-arena-cuda.h"
-#include "gstcudavmmallocator-private.h"
+#include "gstcudavmmcache.h"
 #include "gstcuframescompat.h"
 #include "gstcuframescudapool.h"
 
@@ -22,6 +22,7 @@ struct _GstCuframesGpu
   gatomicrefcount references;
   GstCudaVmmAllocator *allocator;
   GstCudaStream *stream;
+  GstCudaVmmCache *cache;       /* of the newest arena that frames were taken from; streaming thread */
 };
 
 gboolean
@@ -92,6 +93,7 @@ free_gpu (gpointer data)
 {
   GstCuframesGpu *self = data;
 
+  gst_cuda_vmm_cache_close (self->cache);
   gst_cuframes_compat_stream_unref (self->stream);
   gst_object_unref (self->allocator);
   g_free (self);
@@ -301,6 +303,13 @@ completes_soon (const CuframesFrame * frame)
   return FALSE;
 }
 
+/* No more frames come from where they came from. */
+void
+gst_cuframes_gpu_forget_frames (GstCuframesGpu * self)
+{
+  self->cache = gst_cuda_vmm_cache_close (self->cache);
+}
+
 /* (nullable) (transfer full): read-only memory of a leased frame. owner is released when the GPU has finished with it; on failure it is
  * released at once. */
 GstMemory *
@@ -322,8 +331,11 @@ gst_cuframes_gpu_wrap_frame (GstCuframesGpu * self, CuframesFrame * frame, const
     release (owner);
     return NULL;
   }
-  memory = gst_cuda_vmm_allocator_wrap (self->allocator, GST_MEMORY_FLAG_READONLY, &laid_out, self->stream, arena,
-      cuframes_frame_get_offset (frame), owner, release);
+  if (self->cache == NULL || !gst_cuda_vmm_cache_fits (self->cache, arena, &laid_out)) {
+    gst_cuda_vmm_cache_close (self->cache);
+    self->cache = gst_cuda_vmm_cache_new (self->allocator, arena, &laid_out, self->stream);
+  }
+  memory = gst_cuda_vmm_cache_wrap (self->cache, cuframes_frame_get_offset (frame), owner, release);
   gst_cuframes_compat_memory_set_pending (memory, on_stream);
   return memory;
 }

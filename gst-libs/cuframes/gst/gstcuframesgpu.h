@@ -69,6 +69,8 @@ void             gst_cuframes_gpu_finish          (CuframesRing * ring,
 gint             gst_cuframes_gpu_let_import      (GstCuframesGpu * self,
                                                    CuframesSubscriber * subscriber);
 
+void             gst_cuframes_gpu_forget_frames   (GstCuframesGpu * self);
+
 GstMemory *      gst_cuframes_gpu_wrap_frame      (GstCuframesGpu * self,
                                                    CuframesFrame * frame,
                                                    const GstVideoInfo * info,
