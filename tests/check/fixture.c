@@ -73,12 +73,17 @@ fixture_needs_root (const char *what)
 }
 
 bool
-fixture_is_slow (void)
+fixture_is_under_valgrind (void)
 {
   const char *preload = getenv ("LD_PRELOAD");
 
-  return has_thread_sanitizer || has_address_sanitizer || getenv ("CUFRAMES_TEST_SLOW") != NULL
-      || (preload != NULL && strstr (preload, "vgpreload") != NULL);
+  return preload != NULL && strstr (preload, "vgpreload") != NULL;
+}
+
+bool
+fixture_is_slow (void)
+{
+  return has_thread_sanitizer || has_address_sanitizer || getenv ("CUFRAMES_TEST_SLOW") != NULL || fixture_is_under_valgrind ();
 }
 
 uint64_t

@@ -48,6 +48,7 @@ void fixture_fail (const char *file, int line, const char *function, const char 
 void fixture_skip (const char *why);
 bool fixture_needs_root (const char *what);     /* or what is not shown: said, and in CI a failure */
 bool fixture_is_slow (void);    /* under valgrind or a sanitizer: figures of time mean nothing */
+bool fixture_is_under_valgrind (void);
 
 /* Goes on after a failure, or leaves the test. */
 #define CHECK(condition) \
