@@ -537,7 +537,7 @@ clients_that_stop_halfway_cost_a_place_each (void)
     cuframes_frame_unref (item.frame);
   }
   /* of ten generations each of them keeps one alive; they all keep the same */
-  CHECK (fixture_count_mappings ("memfd:cuframes-arena") <= 4);
+  CHECK (WAIT_UNTIL (fixture_count_mappings ("memfd:cuframes-arena") <= 4));
   for (int i = 0; i < 10; i++)
     close (fds[i]);
   CHECK (WAIT_UNTIL ((cuframes_publisher_get_stats (source.publisher, &stats), stats.subscribers) == 1));
