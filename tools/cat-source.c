@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A pipeline of cuframessrc, what the channel's format asks for, and an appsink. What lies between is known when the caps are. Knows nothing of
- * files. */
+/* A pipeline of cuframessrc, what the channel's format asks for, and an appsink. What lies between is known when the caps are, and cat-packets.c
+ * knows it of packets. Knows nothing of files. */
 #include "cat-source.h"
 
 #include <gst/app/gstappsink.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "cat-packets.h"
 #include "cat-y4m.h"
 
 struct _CatSource
@@ -16,7 +17,7 @@ struct _CatSource
   GstBus *bus;
   GPollFD bus_poll;
   int frame_fd;                 /* readable when the sink may have a frame */
-  gboolean as_y4m;
+  CatFormat format;
   gboolean is_complete;         /* streaming thread: the elements behind the source are there */
 };
 
@@ -40,13 +41,17 @@ on_eos (GstAppSink *sink, gpointer data)
 }
 
 static gboolean
-fail_in_stream (CatSource *self, const gchar *text)
+post_error (CatSource *self, GError *error)
 {
-  GError *error = g_error_new_literal (GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN, text);
-
   gst_bus_post (self->bus, gst_message_new_error (GST_OBJECT (self->pipeline), error, NULL));
   g_error_free (error);
   return FALSE;
+}
+
+static gboolean
+fail_in_stream (CatSource *self, const gchar *text)
+{
+  return post_error (self, g_error_new_literal (GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN, text));
 }
 
 /* Puts one more element behind `pad`, which becomes its source pad. */
@@ -89,21 +94,44 @@ append_filter (CatSource *self, GstPad **pad, GstVideoFormat format)
   return append (self, pad, filter);
 }
 
+static gboolean
+append_for_frames (CatSource *self, GstPad **pad, GstCaps *caps)
+{
+  GstCapsFeatures *features = gst_caps_get_features (caps, 0);
+  gboolean good = TRUE;
+  GstVideoInfo info;
+
+  if (self->format >= CAT_FORMAT_ES)
+    return post_error (self, g_error_new_literal (GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS,
+            "The channel carries frames, not packets: they can be written as y4m or raw"));
+  if (!gst_video_info_from_caps (&info, caps))
+    return fail_in_stream (self, "The channel's frames are of a kind that is not known here");
+  if (features != NULL && gst_caps_features_contains (features, "memory:CUDAMemory"))
+    good = append_by_name (self, pad, "cudadownload");
+  if (good && self->format <= CAT_FORMAT_Y4M)
+    good = append_by_name (self, pad, "videoconvert") && append_filter (self, pad, cat_y4m_choose_format (&info));
+  return good;
+}
+
+static gboolean
+append_for_packets (CatSource *self, GstPad **pad, GstCaps *caps)
+{
+  GError *error = NULL;
+
+  if (cat_packets_append (GST_BIN (self->pipeline), pad, caps, self->format, &error))
+    return TRUE;
+  return post_error (self, error);
+}
+
 /* On the streaming thread, while the caps wait to go on. A change of format finds everything there; the sink's caps tell of it. */
 static void
 complete (CatSource *self, GstPad *source_pad, GstCaps *caps)
 {
-  GstCapsFeatures *features = gst_caps_get_features (caps, 0);
+  const gboolean is_video = gst_structure_has_name (gst_caps_get_structure (caps, 0), "video/x-raw");
   GstPad *pad = gst_object_ref (source_pad);
-  GstVideoInfo info;
-  gboolean good = gst_video_info_from_caps (&info, caps) || fail_in_stream (self, "The channel carries something else than raw video");
 
   self->is_complete = TRUE;
-  if (good && features != NULL && gst_caps_features_contains (features, "memory:CUDAMemory"))
-    good = append_by_name (self, &pad, "cudadownload");
-  if (good && self->as_y4m)
-    good = append_by_name (self, &pad, "videoconvert") && append_filter (self, &pad, cat_y4m_choose_format (&info));
-  if (good)
+  if (is_video ? append_for_frames (self, &pad, caps) : append_for_packets (self, &pad, caps))
     append (self, &pad, gst_object_ref (self->sink));
   gst_clear_object (&pad);
 }
@@ -143,6 +171,10 @@ add_source (CatSource *self, GstElement *source, const CatSourceConfig *config)
   g_object_set (source, "channel", config->channel, "socket-path", config->socket_path, "connect-timeout", config->timeout_ns,
       "reconnect", config->reconnect, NULL);
   gst_util_set_object_arg (G_OBJECT (source), "delivery", config->latest ? "latest" : "fifo");
+  if (config->start != NULL)
+    gst_util_set_object_arg (G_OBJECT (source), "start", config->start);
+  if (config->count > 0 && config->count <= G_MAXINT)
+    g_object_set (source, "num-buffers", (gint) config->count, NULL);
   gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, on_source_event, self, NULL);
   gst_bin_add (GST_BIN (self->pipeline), source);
   gst_object_unref (pad);
@@ -159,7 +191,7 @@ cat_source_open (const CatSourceConfig *config, GError **error)
   self->pipeline = gst_object_ref_sink (gst_pipeline_new (NULL));
   self->bus = gst_element_get_bus (self->pipeline);
   self->sink = make_sink (self);
-  self->as_y4m = config->as_y4m;
+  self->format = config->format;
   gst_bus_get_pollfd (self->bus, &self->bus_poll);
   if (source == NULL || self->sink == NULL) {
     g_set_error (error, GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN, "GStreamer's element %s is not installed here; see GST_PLUGIN_PATH",

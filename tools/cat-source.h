@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A channel's frames in host memory, one after the other, with descriptors to wait on. */
+/* A channel's frames in host memory, or its packets as a stream of bytes, one after the other, with descriptors to wait on. */
 #ifndef CAT_SOURCE_H
 #define CAT_SOURCE_H
 
 #include <gst/video/video.h>
 
 typedef struct _CatSource CatSource;
+
+typedef enum
+{
+  CAT_FORMAT_AUTO,              /* Y4M of frames, Matroska of packets */
+  CAT_FORMAT_Y4M,
+  CAT_FORMAT_RAW,
+  CAT_FORMAT_PNG,               /* frames as they are, too */
+  CAT_FORMAT_ES,
+  CAT_FORMAT_TS,
+  CAT_FORMAT_MKV,
+} CatFormat;
 
 typedef struct
 {
@@ -14,7 +25,9 @@ typedef struct
   guint64 timeout_ns;           /* to wait for a publisher */
   gboolean latest;
   gboolean reconnect;
-  gboolean as_y4m;              /* in a format that Y4M can carry */
+  CatFormat format;
+  const gchar *start;           /* (nullable): of cuframessrc */
+  guint64 count;                /* of frames or packets to take, 0: all */
 } CatSourceConfig;
 
 typedef enum

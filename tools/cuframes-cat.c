@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* cuframes-cat: the frames of a channel on standard output, or one of them as a picture. */
+/* cuframes-cat: the frames or the packets of a channel on standard output, or one of them as a picture. */
 #include <errno.h>
 #include <getopt.h>
 #include <gst/video/video.h>
@@ -11,23 +11,16 @@
 #include "cat-source.h"
 #include "cat-y4m.h"
 #include "exit-codes.h"
+#include "standard-files.h"
 #include "text.h"
 
 #define PROGRAM "cuframes-cat"
 #define TIMEOUT_NS (5 * GST_SECOND)
 #define PNG_NS (30 * GST_SECOND)
 
-typedef enum
-{
-  FORMAT_Y4M,
-  FORMAT_RAW,
-} Format;
-
 typedef struct
 {
   CatSourceConfig source;
-  Format format;
-  guint64 frames;               /* 0: all */
   const char *png;
   bool verbose;
 } Options;
@@ -35,21 +28,25 @@ typedef struct
 typedef struct
 {
   const Options *options;
-  guint64 written;
+  guint64 written;              /* frames, or pieces of a stream of packets */
+  guint64 byte_count;           /* of those */
   GstVideoInfo info;            /* of the first frame */
 } Writer;
 
 static const char usage[] =
     "Usage: " PROGRAM " [OPTION]... CHANNEL\n"
-    "Writes the frames of a channel to standard output, for example:\n"
+    "Writes the frames or the packets of a channel to standard output, for example:\n"
     "  " PROGRAM " cam1 | ffmpeg -i - cam1.mkv\n"
+    "  " PROGRAM " cam1.packets | ffmpeg -i - -c copy cam1.mp4\n"
     "\n"
     "      --channel=NAME      the same as CHANNEL\n"
     "  -S, --socket-path=PATH  a socket's path or @name instead of a channel\n"
-    "  -f, --format=FORMAT     y4m, or raw: the pixels as they are, without padding (y4m)\n"
+    "  -f, --format=FORMAT     of frames y4m, or raw: the pixels as they are, without padding (y4m);\n"
+    "                          of packets mkv, ts, or es: one behind the other, H.264 and H.265 as Annex B (mkv)\n"
     "  -p, --png=FILE          write one frame to FILE as a PNG and end; - is standard output\n"
-    "  -n, --frames=COUNT      end after so many frames\n"
+    "  -n, --frames=COUNT      end after so many frames or packets\n"
     "  -l, --latest            skip frames rather than fall behind\n"
+    "  -s, --start=WHERE       latest: the newest frame or key picture, next, or oldest: what was there before, too (latest)\n"
     "  -t, --timeout=SECONDS   how long to wait for the publisher, inf for ever (5)\n"
     "  -r, --reconnect         wait for the publisher when it goes, and go on\n"
     "  -v, --verbose           say on standard error what is written\n"
@@ -71,13 +68,30 @@ complain (int status, const char *text, const char *value)
   return status;
 }
 
-static bool
-parse_format (const char *text, Format *ret_format)
+static int
+take_format (Options *options, const char *text)
 {
-  if (strcmp (text, "y4m") != 0 && strcmp (text, "raw") != 0)
-    return false;
-  *ret_format = text[0] == 'y' ? FORMAT_Y4M : FORMAT_RAW;
-  return true;
+  static const struct
+  {
+    const char *name;
+    CatFormat format;
+  } formats[] = { {"y4m", CAT_FORMAT_Y4M}, {"raw", CAT_FORMAT_RAW}, {"es", CAT_FORMAT_ES}, {"ts", CAT_FORMAT_TS}, {"mkv", CAT_FORMAT_MKV} };
+
+  for (size_t i = 0; i < G_N_ELEMENTS (formats); i++)
+    if (strcmp (text, formats[i].name) == 0) {
+      options->source.format = formats[i].format;
+      return -1;
+    }
+  return complain (EXIT_CODE_USAGE, "the format is none of y4m, raw, es, ts and mkv", text);
+}
+
+static int
+take_start (Options *options, const char *text)
+{
+  if (strcmp (text, "latest") != 0 && strcmp (text, "next") != 0 && strcmp (text, "oldest") != 0)
+    return complain (EXIT_CODE_USAGE, "the start is none of latest, next and oldest", text);
+  options->source.start = text;
+  return -1;
 }
 
 /* -1 to go on, or the exit status. */
@@ -92,12 +106,14 @@ take_option (Options *options, int option, char *argv[])
       options->source.socket_path = optarg;
       return -1;
     case 'f':
-      return parse_format (optarg, &options->format) ? -1 : complain (EXIT_CODE_USAGE, "the format is neither y4m nor raw", optarg);
+      return take_format (options, optarg);
+    case 's':
+      return take_start (options, optarg);
     case 'p':
       options->png = optarg;
       return -1;
     case 'n':
-      return text_parse_count (optarg, &options->frames) ? -1 : complain (EXIT_CODE_USAGE, "the number of frames is no number from 1", optarg);
+      return text_parse_count (optarg, &options->source.count) ? -1 : complain (EXIT_CODE_USAGE, "the number of frames is no number from 1", optarg);
     case 'l':
       options->source.latest = TRUE;
       return -1;
@@ -127,14 +143,14 @@ take_options (Options *options, int argc, char *argv[])
 {
   static const struct option names[] = {
     {"channel", required_argument, NULL, 'C'}, {"socket-path", required_argument, NULL, 'S'}, {"format", required_argument, NULL, 'f'},
-    {"png", required_argument, NULL, 'p'}, {"frames", required_argument, NULL, 'n'}, {"latest", no_argument, NULL, 'l'},
+    {"png", required_argument, NULL, 'p'}, {"frames", required_argument, NULL, 'n'}, {"latest", no_argument, NULL, 'l'}, {"start", required_argument, NULL, 's'},
     {"timeout", required_argument, NULL, 't'}, {"reconnect", no_argument, NULL, 'r'}, {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0},
   };
   int option, r = -1;
 
   opterr = 0;
-  while (r < 0 && (option = getopt_long (argc, argv, ":S:f:p:n:lt:rvhV", names, NULL)) != -1)
+  while (r < 0 && (option = getopt_long (argc, argv, ":S:f:p:n:ls:t:rvhV", names, NULL)) != -1)
     r = take_option (options, option, argv);
   if (r < 0 && optind < argc && options->source.channel == NULL)
     options->source.channel = argv[optind++];
@@ -152,7 +168,7 @@ explain (const GstCaps *caps, const Options *options)
 {
   gchar *text = gst_caps_to_string (caps);
 
-  fprintf (stderr, PROGRAM ": %s of ", options->png != NULL ? "a picture" : options->format == FORMAT_Y4M ? "Y4M" : "raw frames");
+  fprintf (stderr, PROGRAM ": %s of ", options->png != NULL ? "a picture" : options->source.format <= CAT_FORMAT_Y4M ? "Y4M" : "raw frames");
   text_put (stderr, text);
   fputc ('\n', stderr);
   g_free (text);
@@ -202,7 +218,7 @@ write_start (Writer *writer, GstSample *sample)
 
   if (writer->options->verbose && writer->written == 0)
     explain (gst_sample_get_caps (sample), writer->options);
-  if (writer->options->format == FORMAT_RAW)
+  if (writer->options->source.format == CAT_FORMAT_RAW)
     return result;
   if (writer->written == 0) {
     header = cat_y4m_make_header (&writer->info);
@@ -213,7 +229,25 @@ write_start (Writer *writer, GstSample *sample)
 }
 
 static CatOutputResult
-write_sample (Writer *writer, GstSample *sample, GError **error)
+write_bytes (Writer *writer, GstSample *sample)
+{
+  CatOutputResult result;
+  GstMapInfo map;
+
+  if (writer->options->verbose && writer->written == 0)
+    fprintf (stderr, PROGRAM ": %s\n", gst_structure_get_name (gst_caps_get_structure (gst_sample_get_caps (sample), 0)));
+  errno = ENOMEM;
+  if (!gst_buffer_map (gst_sample_get_buffer (sample), &map, GST_MAP_READ))
+    return CAT_OUTPUT_FAILED;
+  result = cat_output_write (STDOUT_FILENO, map.data, map.size);
+  writer->written++;
+  writer->byte_count += map.size;
+  gst_buffer_unmap (gst_sample_get_buffer (sample), &map);
+  return result;
+}
+
+static CatOutputResult
+write_frame (Writer *writer, GstSample *sample, GError **error)
 {
   CatOutputResult result;
   GstVideoFrame frame;
@@ -234,6 +268,23 @@ write_sample (Writer *writer, GstSample *sample, GError **error)
   return result;
 }
 
+static CatOutputResult
+write_sample (Writer *writer, GstSample *sample, GError **error)
+{
+  if (writer->options->png != NULL)
+    return write_png (writer->options->png, sample, error);
+  if (gst_structure_has_name (gst_caps_get_structure (gst_sample_get_caps (sample), 0), "video/x-raw"))
+    return write_frame (writer, sample, error);
+  return write_bytes (writer, sample);
+}
+
+/* Packets end by themselves, since a container has an end of its own. */
+static bool
+is_enough (const Writer *writer)
+{
+  return writer->options->png != NULL || (writer->byte_count == 0 && writer->written == writer->options->source.count);
+}
+
 /* -1 to go on, or the exit status. */
 static int
 take_sample (Writer *writer, GstSample *sample)
@@ -245,10 +296,10 @@ take_sample (Writer *writer, GstSample *sample)
 
   if (options->png != NULL && options->verbose)
     explain (gst_sample_get_caps (sample), options);
-  result = options->png != NULL ? write_png (options->png, sample, &error) : write_sample (writer, sample, &error);
+  result = write_sample (writer, sample, &error);
   if (result == CAT_OUTPUT_FAILED)
     status = complain (EXIT_CODE_FAILED, error != NULL ? error->message : "cannot write", error != NULL ? NULL : strerror (errno));
-  else if (result == CAT_OUTPUT_OK && options->png == NULL && writer->written != options->frames)
+  else if (result == CAT_OUTPUT_OK && !is_enough (writer))
     status = -1;
   g_clear_error (&error);
   gst_sample_unref (sample);
@@ -321,7 +372,9 @@ run (const Options *options)
     status = complain (EXIT_CODE_FAILED, "cannot wait", strerror (errno));
   else if (status < 0)
     status = options->png == NULL ? EXIT_CODE_DONE : complain (EXIT_CODE_FAILED, "stopped before a frame came", NULL);
-  if (options->verbose && options->png == NULL)
+  if (options->verbose && writer.byte_count > 0)
+    fprintf (stderr, PROGRAM ": %" G_GUINT64_FORMAT " bytes\n", writer.byte_count);
+  else if (options->verbose && options->png == NULL)
     fprintf (stderr, PROGRAM ": %" G_GUINT64_FORMAT " frames\n", writer.written);
   return status;
 }
@@ -330,9 +383,12 @@ int
 main (int argc, char *argv[])
 {
   Options options = {.source = {.timeout_ns = TIMEOUT_NS } };
+  const bool has_output = standard_files_hold ();
   int status = take_options (&options, argc, argv);
   GError *error = NULL;
 
+  if (status < 0 && !has_output && options.png == NULL)
+    status = complain (EXIT_CODE_FAILED, "standard output is closed", NULL);
   if (status >= 0)
     return status;
   cat_output_catch_signals ();
@@ -341,6 +397,7 @@ main (int argc, char *argv[])
     g_clear_error (&error);
     return EXIT_CODE_FAILED;
   }
-  options.source.as_y4m = options.format == FORMAT_Y4M && options.png == NULL;
+  if (options.png != NULL)
+    options.source.format = CAT_FORMAT_PNG;
   return run (&options);
 }

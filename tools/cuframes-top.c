@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "exit-codes.h"
+#include "standard-files.h"
 #include "text.h"
 #include "top-channels.h"
 #include "top-screen.h"
@@ -281,8 +282,13 @@ main (int argc, char *argv[])
   Options options = {.interval_ns = INTERVAL_NS,.with_subscribers = true };
   TopChannels channels = { 0 };
   bool on_screen;
+  const bool has_output = standard_files_hold ();
   int status = take_options (&options, argc, argv), r;
 
+  if (status < 0 && !has_output) {
+    complain ("standard output is closed", NULL);
+    return EXIT_CODE_FAILED;
+  }
   if (status < 0)
     status = open_channels (&channels, &options, argc - optind, argv + optind);
   if (status >= 0) {

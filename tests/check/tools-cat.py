@@ -7,7 +7,7 @@ import struct
 import subprocess
 import time
 
-from tools_fixture import DONE, FAILED, NO_CHANNEL, USAGE, BOUND_S, Process, Skip, fails, feed, main, options, publish, run
+from tools_fixture import DONE, FAILED, NO_CHANNEL, USAGE, BOUND_S, Process, Skip, fails, feed, main, options, probe, publish, run
 
 SIZE = 'width=66,height=50,framerate=30/1'
 SMALL = 'video/x-raw,format=NV12,width=64,height=48,framerate=30/1'
@@ -200,10 +200,36 @@ def test_change(directory):
     assert text.count('\n') == 1 and '64x48' in text and '128x96' in text, text
 
 
+def publish_packets(codec='x264enc key-int-max=10 tune=zerolatency ! h264parse config-interval=-1'):
+    return publish(f'videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=30/1 ! {codec}', 'cam1.packets')
+
+
+def test_packets(directory):
+    """packets are written as a stream that decodes from its first byte, in each format"""
+    publish_packets()
+    for format, arguments in (('matroska', []), ('matroska', ['--format=mkv']), ('mpegts', ['--format=ts']), ('h264', ['--format=es']), ('ts', ['-fts', '-snext']),
+                              ('es', ['-fes', '-soldest'])):
+        assert probe(cat('--frames=25', *arguments, channel='cam1.packets'))[:2] == ('h264', 25), format
+    oldest = probe(cat('-n20', '-soldest', channel='cam1.packets'))
+    assert oldest[1] == 20, oldest
+    fails(USAGE, 'not frames', options.cat, '--format=y4m', 'cam1.packets')
+    fails(USAGE, 'not frames', options.cat, '--png=-', 'cam1.packets')
+    feed('cam1', SMALL, 1)
+    fails(USAGE, 'not packets', options.cat, '--format=ts', 'cam1')
+
+
+def test_packet_kinds(directory):
+    """packets that a container does not know are refused with one line, others are not changed"""
+    publish_packets('jpegenc')
+    assert cat('--format=es', '--frames=1', channel='cam1.packets')[:3] == b'\xff\xd8\xff'
+    assert probe(cat('-n5', channel='cam1.packets'))[:2] == ('mjpeg', 5)
+    fails(USAGE, 'image/jpeg', options.cat, '--format=ts', 'cam1.packets')
+
+
 def test_bad_input(directory):
     """bad input is one line and a status that says which kind"""
     feed('cam1', SMALL, 1)
-    for part, arguments in (('name a channel', []), ('--nosuch', ['--nosuch']), ('abc', ['-f', 'abc', 'cam1']), ('0', ['-n', '0', 'cam1']),
+    for part, arguments in (('name a channel', []), ('--nosuch', ['--nosuch']), ('abc', ['-f', 'abc', 'cam1']), ('sometime', ['-s', 'sometime', 'cam1']), ('0', ['-n', '0', 'cam1']),
                             ('x', ['-t', 'x', 'cam1']), ('cam2', ['cam1', 'cam2']), ('not both', ['cam1', '-S', '/x']), ('--png', ['--png']),
                             ('a/b', ['a/b']), ('longer', ['x' * 200])):
         fails(USAGE, part, options.cat, *arguments)
@@ -212,10 +238,12 @@ def test_bad_input(directory):
     fails(FAILED, 'No space', 'sh', '-c', f'exec {options.cat} cam1 >/dev/full')
     fails(FAILED, 'nonexistent', options.cat, 'cam1', '--png=/nonexistent/x.png')
     fails(FAILED, 'cuframessrc', options.cat, 'cam1', env=dict(os.environ, GST_PLUGIN_PATH='/nonexistent', GST_REGISTRY=os.path.join(directory, 'registry')))
+    fails(FAILED, 'closed', 'sh', '-c', f'exec {options.cat} cam1 >&-')
     assert b'Usage' in run(options.cat, '--help').stdout
     assert run(options.cat, '--version').stdout.startswith(b'cuframes-cat ')
 
 
 if __name__ == '__main__':
     main([test_pixels, test_raw_formats, test_y4m_formats, test_ffmpeg, test_png, test_signals, test_pipe, test_end, test_reconnect, test_change,
+          test_packets, test_packet_kinds,
           test_bad_input])

@@ -120,6 +120,7 @@ def test_bad_input(directory):
                             ('-1', ['-n', '-1']), ('--sort', ['--sort']), ('.x', ['.x']), ('long', ['x' * 200]), ('long', ['-d', 'x' * 200])):
         fails(USAGE, part, options.top, *arguments)
     fails(1, 'standard output', 'sh', '-c', f'exec {options.top} -1 -i0.1 >/dev/full')
+    fails(1, 'closed', 'sh', '-c', f'exec {options.top} -1 -i0.1 >&-')
     assert b'Usage' in run(options.top, '--help').stdout
     assert run(options.top, '--version').stdout.startswith(b'cuframes-top ')
 

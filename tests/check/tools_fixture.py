@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the tests of the programs share: a channel directory for each test, publishers, and waits that have a bound."""
 import argparse
+import json
 import os
 import select
 import shutil
@@ -12,10 +13,10 @@ import time
 import traceback
 
 BOUND_S = 20
-DONE, FAILED, USAGE, NO_CHANNEL = 0, 1, 2, 3
+DONE, FAILED, USAGE, NO_CHANNEL, NO_SOURCE = 0, 1, 2, 3, 4
 
 parser = argparse.ArgumentParser()
-for name in ('top', 'cat', 'element', 'channels', 'probe', 'writer', 'feed'):
+for name in ('top', 'cat', 'element', 'channels', 'probe', 'writer', 'feed', 'publish', 'camera'):
     parser.add_argument('--' + name)
 parser.add_argument('--only', default='')
 options = parser.parse_args()
@@ -94,6 +95,17 @@ def wait_until(condition, what):
     while not condition():
         assert time.monotonic() < end, f'{what} in time'
         time.sleep(0.002)
+
+
+def probe(path):
+    """What FFmpeg finds in a file or in bytes: the codec, the frames that it decodes without a complaint, the length in seconds."""
+    data = path if isinstance(path, bytes) else None
+    result = subprocess.run(['ffprobe', '-v', 'error', '-count_frames', '-show_entries', 'stream=codec_name,nb_read_frames:format=duration', '-of', 'json',
+                             '-' if data else path], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=BOUND_S)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    found = json.loads(result.stdout)
+    stream, = found['streams']
+    return stream['codec_name'], int(stream['nb_read_frames']), float(found['format'].get('duration', 0))
 
 
 def fails(status, part, *arguments, **rest):
