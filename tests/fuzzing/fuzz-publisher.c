@@ -128,15 +128,15 @@ publish (unsigned kind)
   witness (kind, r == 0);
 }
 
-static bool
+static int
 receive (int fd)
 {
   struct pollfd readable = {.fd = fd,.events = POLLIN };
 
-  return poll (&readable, 1, (int) (PATIENCE_NS / 1000000)) == 1 && cuframes_channel_receive (fd, &inbox) == 0;
+  return poll (&readable, 1, (int) (PATIENCE_NS / 1000000)) == 1 ? cuframes_channel_receive (fd, &inbox) : CUFRAMES_E_TIMEOUT;
 }
 
-/* Its lease page, or NULL if it was not let in. */
+/* Its lease page, or NULL if it was pushed out by those that say nothing. */
 static CuframesLeasePage *
 join (int fd)
 {
@@ -145,10 +145,15 @@ join (int fd)
   CuframesMessage ready = {.type = CUFRAMES_MESSAGE_READY };
   void *page;
 
-  FUZZ_REQUIRE (cuframes_channel_send (fd, &hello, NULL, 0) == 0);
-  do
-    FUZZ_REQUIRE (receive (fd));
-  while (inbox.message.type != CUFRAMES_MESSAGE_RING);
+  if (cuframes_channel_send (fd, &hello, NULL, 0) != 0)
+    return NULL;
+  do {
+    const int r = receive (fd);
+
+    FUZZ_REQUIRE (r == 0 || r == CUFRAMES_E_CLOSED);
+    if (r != 0)
+      return NULL;
+  } while (inbox.message.type != CUFRAMES_MESSAGE_RING);
   page = mmap (NULL, CUFRAMES_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, inbox.fds[2], 0);
   ready.ready_generation = inbox.message.ring.generation;
   cuframes_inbox_close_fds (&inbox);
@@ -265,8 +270,13 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   kind = how / 2 % KINDS;
   prepare (kind);
   connect_to (kind, ends);
-  if (how & 1)
+  for (bool joins = (how & 1) != 0; joins; joins = page == NULL) {
     page = join (ends[1]);
+    if (page == NULL) {
+      close (ends[1]);
+      connect_to (kind, ends);
+    }
+  }
   for (unsigned i = 0; input.size > 0 && i < STEPS_MAX; i++)
     run_step ((uint8_t) fuzz_take (&input, 1), ends[1], page, kind);
   if (page != NULL)

@@ -75,8 +75,10 @@ cuframes_server_take_adopted (CuframesServer *server)
   if (read (publisher->server_wake_fd, &count, sizeof count) < 0)
     return;
   pthread_mutex_lock (&publisher->lock);
-  while (publisher->adopted_count > 0)
-    add_half_open (server, publisher->adopted[--publisher->adopted_count], CUFRAMES_NONE);
+  /* who came first is the first to be pushed out if there are too many */
+  for (uint32_t i = 0; i < publisher->adopted_count; i++)
+    add_half_open (server, publisher->adopted[i], CUFRAMES_NONE);
+  publisher->adopted_count = 0;
   pthread_mutex_unlock (&publisher->lock);
 }
 
