@@ -7,7 +7,7 @@
 
 typedef struct
 {
-  guint64 received, missed, restarts, torn, absent, stale, repeated, reordered, changed, rechecked, silence_ns;
+  guint64 received, missed, restarts, torn, absent, stale, repeated, reordered, keyless, changed, rechecked, silence_ns;
 } Sum;
 
 static const gchar *const kind_names[] = { "fifo", "latest", "slow", "hold" };
@@ -23,6 +23,7 @@ add (Sum * sum, const ChaosSubscriber * subscriber)
   sum->stale += atomic_load (&subscriber->stale);
   sum->repeated += atomic_load (&subscriber->repeated);
   sum->reordered += atomic_load (&subscriber->reordered);
+  sum->keyless += atomic_load (&subscriber->keyless);
   sum->changed += atomic_load (&subscriber->changed);
   sum->rechecked += atomic_load (&subscriber->rechecked);
   sum->silence_ns = MAX (sum->silence_ns, atomic_load (&subscriber->silence_ns));
@@ -43,7 +44,7 @@ chaos_report_errors (const ChaosRun * run)
 {
   Sum sum = sum_all (run);
 
-  return sum.torn + sum.absent + sum.stale + sum.repeated + sum.reordered + sum.changed;
+  return sum.torn + sum.absent + sum.stale + sum.repeated + sum.reordered + sum.keyless + sum.changed;
 }
 
 void
@@ -138,6 +139,8 @@ chaos_report_end (ChaosRun * run)
   print_kinds (run, FALSE);
   print_kinds (run, TRUE);
   print_kind ("all", run->count, &sum);
+  if (run->shared->config.packets)
+    printf ("Packets that came after a gap and were no key point: %" G_GUINT64_FORMAT "\n", sum.keyless);
   printf ("\n%s: %" G_GUINT64_FORMAT " bad frames, %u other failures, seed %" G_GUINT64_FORMAT "\n",
       chaos_report_errors (run) + run->failures > 0 ? "FAILED" : chaos_interrupted ? "INTERRUPTED" : "PASSED", chaos_report_errors (run), run->failures, run->shared->config.seed);
 }

@@ -4,6 +4,7 @@
 #include "chaos.h"
 
 #include <gst/base/gstpushsrc.h>
+#include <gst/video/video.h>
 
 #include "fanout-cuda.h"
 #include "stamp-video.h"
@@ -17,6 +18,7 @@ typedef struct
   FanoutCuda *cuda;
   GstVideoInfo info;
   guint64 number, next_ns, change_ns;
+  _Atomic gboolean key_due;     /* a subscriber asks for a key point */
   guint format;                 /* which of the formats is offered now */
   GMutex lock;
   GCond unlocked;
@@ -32,7 +34,7 @@ GType chaos_source_get_type (void);
 G_DEFINE_TYPE (ChaosSource, chaos_source, GST_TYPE_PUSH_SRC);
 
 static GstStaticPadTemplate template = GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS ("video/x-raw(ANY)"));
+    GST_STATIC_CAPS_ANY);
 
 /* As it was asked for, with half as many lines, and in another format. */
 static GstCaps *
@@ -40,7 +42,8 @@ chaos_source_get_caps (GstBaseSrc * src, GstCaps * filter)
 {
   ChaosSource *self = (ChaosSource *) src;
   const ChaosConfig *config = &self->child->shared->config;
-  GstCaps *caps = gst_caps_new_simple ("video/x-raw", "format", G_TYPE_STRING, self->format == 2 ? "I420" : "NV12",
+  GstCaps *caps = config->packets ? gst_caps_new_simple ("application/x-chaos", "format", G_TYPE_INT, (gint) self->format, NULL)
+      : gst_caps_new_simple ("video/x-raw", "format", G_TYPE_STRING, self->format == 2 ? "I420" : "NV12",
       "width", G_TYPE_INT, (gint) config->width, "height", G_TYPE_INT, (gint) (self->format == 1 ? config->height / 4 * 2 : config->height),
       "framerate", GST_TYPE_FRACTION, (gint) config->fps, 1, NULL);
 
@@ -58,7 +61,9 @@ chaos_source_get_caps (GstBaseSrc * src, GstCaps * filter)
 static gboolean
 chaos_source_set_caps (GstBaseSrc * src, GstCaps * caps)
 {
-  return gst_video_info_from_caps (&((ChaosSource *) src)->info, caps);
+  ChaosSource *self = (ChaosSource *) src;
+
+  return self->child->shared->config.packets || gst_video_info_from_caps (&self->info, caps);
 }
 
 static guint
@@ -85,6 +90,9 @@ chaos_source_decide_allocation (GstBaseSrc * src, GstQuery * query)
   GstBufferPool *pool = NULL;
   GstCaps *caps;
   guint size = 0, least = 0, most = 0;
+
+  if (self->child->shared->config.packets)
+    return GST_BASE_SRC_CLASS (chaos_source_parent_class)->decide_allocation (src, query);
   gboolean update = gst_query_get_n_allocation_pools (query) > 0;
 
   gst_query_parse_allocation (query, &caps, NULL);
@@ -149,27 +157,53 @@ change_caps (ChaosSource * self)
   return gst_base_src_negotiate (GST_BASE_SRC (self));
 }
 
+static GstBuffer *
+make_packet (ChaosSource * self, const Stamp * stamp)
+{
+  const gboolean key = atomic_exchange (&self->key_due, FALSE) || chaos_packet_is_key (stamp->number);
+  const gsize size = chaos_packet_size (stamp->number, key);
+  guint8 *data = g_malloc (size);
+  GstBuffer *buffer;
+
+  chaos_packet_write (data, size, stamp);
+  buffer = gst_buffer_new_wrapped (data, size);
+  if (!key)
+    GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_DELTA_UNIT);
+  return buffer;
+}
+
+static GstFlowReturn
+make_frame (ChaosSource * self, Stamp * stamp, GstBuffer ** ret_buffer)
+{
+  GstFlowReturn flow = GST_BASE_SRC_CLASS (chaos_source_parent_class)->alloc (GST_BASE_SRC (self), 0, (guint) GST_VIDEO_INFO_SIZE (&self->info),
+      ret_buffer);
+
+  if (flow != GST_FLOW_OK)
+    return flow;
+  stamp->time_ns = chaos_now_ns ();
+  if (self->cuda != NULL ? fanout_cuda_write (self->cuda, *ret_buffer, &self->info, stamp) : stamp_host (self, *ret_buffer, stamp))
+    return GST_FLOW_OK;
+  gst_clear_buffer (ret_buffer);
+  GST_ELEMENT_ERROR (self, RESOURCE, WRITE, ("cannot write a stamp into the frame"), (NULL));
+  return GST_FLOW_ERROR;
+}
+
 static GstFlowReturn
 chaos_source_create (GstPushSrc * src, GstBuffer ** ret_buffer)
 {
   ChaosSource *self = (ChaosSource *) src;
   ChaosPublisher *publisher = &self->child->shared->publisher;
   Stamp stamp = {.source = self->child->life,.number = self->number + 1 };
-  GstFlowReturn flow;
+  GstFlowReturn flow = GST_FLOW_OK;
 
   if (!keep_pace (self))
     return GST_FLOW_FLUSHING;
   if (!change_caps (self))
     return GST_PAD_IS_FLUSHING (GST_BASE_SRC_PAD (src)) ? GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
-  flow = GST_BASE_SRC_CLASS (chaos_source_parent_class)->alloc (GST_BASE_SRC (src), 0, (guint) GST_VIDEO_INFO_SIZE (&self->info), ret_buffer);
-  if (flow != GST_FLOW_OK)
+  if (self->child->shared->config.packets)
+    *ret_buffer = make_packet (self, &stamp);
+  else if ((flow = make_frame (self, &stamp, ret_buffer)) != GST_FLOW_OK)
     return flow;
-  stamp.time_ns = chaos_now_ns ();
-  if (!(self->cuda != NULL ? fanout_cuda_write (self->cuda, *ret_buffer, &self->info, &stamp) : stamp_host (self, *ret_buffer, &stamp))) {
-    gst_clear_buffer (ret_buffer);
-    GST_ELEMENT_ERROR (self, RESOURCE, WRITE, ("cannot write a stamp into the frame"), (NULL));
-    return GST_FLOW_ERROR;
-  }
   if (self->number++ == 0)
     atomic_store (&publisher->first_ns[self->child->life % CHAOS_LIVES], chaos_now_ns ());
   atomic_fetch_add (&publisher->made, 1);
@@ -222,6 +256,16 @@ chaos_source_set_context (GstElement * element, GstContext * context)
 }
 
 static gboolean
+chaos_source_event (GstBaseSrc * src, GstEvent * event)
+{
+  ChaosSource *self = (ChaosSource *) src;
+
+  if (gst_video_event_is_force_key_unit (event))
+    atomic_store (&self->key_due, TRUE);
+  return GST_BASE_SRC_CLASS (chaos_source_parent_class)->event (src, event);
+}
+
+static gboolean
 chaos_source_query (GstBaseSrc * src, GstQuery * query)
 {
   ChaosSource *self = (ChaosSource *) src;
@@ -260,6 +304,7 @@ chaos_source_class_init (ChaosSourceClass * klass)
   base_class->unlock_stop = chaos_source_unlock_stop;
   base_class->start = chaos_source_start;
   base_class->query = chaos_source_query;
+  base_class->event = chaos_source_event;
   GST_PUSH_SRC_CLASS (klass)->create = chaos_source_create;
 }
 

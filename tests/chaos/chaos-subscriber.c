@@ -55,6 +55,8 @@ read_stamp (Subscriber * self, const GstVideoInfo * info, GstBuffer * buffer, St
 {
   StampState state;
 
+  if (self->child->shared->config.packets)
+    return chaos_packet_read (buffer, ret_stamp);
   if (self->cuda == NULL)
     return read_host (info, buffer, self->child->shared->config.every_byte, ret_stamp);
   g_mutex_lock (&self->reading);
@@ -167,6 +169,18 @@ hold (Subscriber * self, GstBuffer * buffer, const Stamp * stamp, guint64 now_ns
   g_queue_push_tail (&self->held, held);
 }
 
+/* A stream is begun, and gone on with after a gap, at a key point. */
+static void
+count_keyless (Subscriber * self, GstBuffer * buffer, const Stamp * stamp)
+{
+  const gboolean follows = self->tracker.frames > 0 && stamp->source == self->source && stamp->number == self->tracker.last + 1;
+
+  if (!self->child->shared->config.packets || follows || !GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_DELTA_UNIT))
+    return;
+  report (self, "no key point after a gap", stamp);
+  atomic_fetch_add (&self->counts->keyless, 1);
+}
+
 static void
 check (Subscriber * self, GstBuffer * buffer)
 {
@@ -176,6 +190,7 @@ check (Subscriber * self, GstBuffer * buffer)
   StampState state = read_stamp (self, &self->info, buffer, &stamp);
 
   if (state == STAMP_WHOLE) {
+    count_keyless (self, buffer, &stamp);
     note_time (self, &stamp, now_ns);
     count_order (self, &stamp);
     if (self->kind == CHAOS_KIND_HOLD)
@@ -189,11 +204,11 @@ check (Subscriber * self, GstBuffer * buffer)
 }
 
 static GstPadProbeReturn
-take_caps (GstPadProbeInfo * info, GstVideoInfo * video_info)
+take_caps (const Subscriber * self, GstPadProbeInfo * info, GstVideoInfo * video_info)
 {
   GstCaps *caps;
 
-  if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) == GST_EVENT_CAPS) {
+  if (!self->child->shared->config.packets && GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) == GST_EVENT_CAPS) {
     gst_event_parse_caps (GST_PAD_PROBE_INFO_EVENT (info), &caps);
     gst_video_info_from_caps (video_info, caps);
   }
@@ -206,7 +221,7 @@ on_arrival (GstPad * pad, GstPadProbeInfo * info, gpointer data)
   Subscriber *self = data;
 
   if (!(info->type & GST_PAD_PROBE_TYPE_BUFFER))
-    return take_caps (info, &self->info);
+    return take_caps (self, info, &self->info);
   check (self, GST_PAD_PROBE_INFO_BUFFER (info));
   return GST_PAD_PROBE_OK;
 }
@@ -220,7 +235,7 @@ on_end (GstPad * pad, GstPadProbeInfo * info, gpointer data)
   Stamp stamp = { 0 };
 
   if (!(info->type & GST_PAD_PROBE_TYPE_BUFFER))
-    return take_caps (info, &self->end_info);
+    return take_caps (self, info, &self->end_info);
   wait_ns = chaos_random (&self->child->random, 5, 100) * GST_MSECOND;
   if (read_stamp (self, &self->end_info, GST_PAD_PROBE_INFO_BUFFER (info), &stamp) != STAMP_WHOLE) {
     report (self, "torn behind the queue", &stamp);

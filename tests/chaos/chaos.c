@@ -44,6 +44,10 @@ check_config (ChaosConfig * config, const gchar * size, gint64 seed, GError ** e
     g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--frames counts those of a subscriber that is not --slow");
     return FALSE;
   }
+  if (config->cuda && config->packets) {
+    g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--packets are never in GPU memory");
+    return FALSE;
+  }
   if (config->cuda && fanout_cuda_missing () != NULL) {
     g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "--cuda: %s", fanout_cuda_missing ());
     return FALSE;
@@ -62,7 +66,7 @@ parse (int *argc, char ***argv, ChaosConfig * config)
   gint64 seed = 0, frames = 0;
   gchar *size = NULL, *overflow = NULL, *gpu_sync = NULL;
   gint limits = 0, clock_steps = 0;
-  gboolean cuda = FALSE, every_byte = FALSE, full_directory = FALSE;
+  gboolean cuda = FALSE, every_byte = FALSE, full_directory = FALSE, packets = FALSE;
   const GOptionEntry entries[] = {
     {"seconds", 0, 0, G_OPTION_ARG_INT, &seconds, "how long (60; with --frames at most 3600)", "S"},
     {"frames", 0, 0, G_OPTION_ARG_INT64, &frames, "until every fast subscriber that is not killed has had so many", "N"},
@@ -82,6 +86,7 @@ parse (int *argc, char ***argv, ChaosConfig * config)
     {"slots", 0, 0, G_OPTION_ARG_INT, &slots, "of the ring (32)", "N"},
     {"overflow", 0, 0, G_OPTION_ARG_STRING, &overflow, "drop, wait or evict (drop)", "WHAT"},
     {"every-byte", 0, 0, G_OPTION_ARG_NONE, &every_byte, "write and check every byte, not marks all over the frame (host memory only)", NULL},
+    {"packets", 0, 0, G_OPTION_ARG_NONE, &packets, "packets of 32 to 12,000 bytes with a key point every 30, instead of frames", NULL},
     {"cuda", 0, 0, G_OPTION_ARG_NONE, &cuda, "frames in GPU memory", NULL},
     {"gpu-sync", 0, 0, G_OPTION_ARG_STRING, &gpu_sync, "host or fence (host)", "WHAT"},
     {"growth-kib", 0, 0, G_OPTION_ARG_INT, &growth, "private memory that a process may grow by (8192)", "KIB"},
@@ -98,7 +103,7 @@ parse (int *argc, char ***argv, ChaosConfig * config)
     .slots = (guint) MAX (slots, 2),.subscribers = (guint) MAX (subscribers, 0),.slow = (guint) (slow >= 0 ? slow : subscribers / 4),
     .victims = (guint) (victims >= 0 ? victims : kill_subscribers > 0 ? 4 : 0),.kill_subscribers_ms = (guint) MAX (kill_subscribers, 0),
     .kill_publisher_ms = (guint) MAX (kill_publisher, 0),.stop_ms = (guint) MAX (stop, 0),.caps_changes_ms = (guint) MAX (caps, 0),
-    .limits_ms = (guint) MAX (limits, 0),.clock_steps_ms = (guint) MAX (clock_steps, 0),.full_directory = full_directory,.growth_kib = (guint) growth,.cuda = cuda,.every_byte = every_byte,
+    .limits_ms = (guint) MAX (limits, 0),.clock_steps_ms = (guint) MAX (clock_steps, 0),.full_directory = full_directory,.growth_kib = (guint) growth,.cuda = cuda,.packets = packets,.every_byte = every_byte,
   };
   g_strlcpy (config->overflow, overflow != NULL ? overflow : "drop", sizeof config->overflow);
   g_strlcpy (config->gpu_sync, gpu_sync != NULL ? gpu_sync : "host", sizeof config->gpu_sync);
@@ -244,7 +249,7 @@ main (int argc, char **argv)
     return 2;
   }
   printf ("seed %" G_GUINT64_FORMAT ": %u subscribers (%u slow) and %u to be killed, %ux%u at %u fps in %s memory%s%s\n", config.seed, config.subscribers,
-      config.slow, config.victims, config.width, config.height, config.fps, config.cuda ? "GPU" : "host", config.cuda ? ", gpu-sync=" : "",
+      config.slow, config.victims, config.width, config.height, config.fps, config.cuda ? "GPU" : config.packets ? "packets in host" : "host", config.cuda ? ", gpu-sync=" : "",
       config.cuda ? config.gpu_sync : "");
   run.begin_ns = chaos_now_ns ();
   if (start_all (&run)) {

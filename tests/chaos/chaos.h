@@ -8,6 +8,8 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "stamp.h"
+
 #define CHAOS_SUBSCRIBERS_MAX 256
 #define CHAOS_CHANNEL "chaos"
 #define CHAOS_TEXT_BYTES 256
@@ -34,7 +36,7 @@ typedef struct
   guint kill_subscribers_ms, kill_publisher_ms, stop_ms, caps_changes_ms, limits_ms, clock_steps_ms;
   gboolean full_directory;
   guint growth_kib;             /* of private memory that is no leak yet */
-  gboolean cuda, every_byte;
+  gboolean cuda, packets, every_byte;
   gchar gpu_sync[16], overflow[16];
 } ChaosConfig;
 
@@ -48,6 +50,7 @@ typedef struct
 {
   _Atomic guint64 received, missed, restarts;
   _Atomic guint64 torn, absent, stale, repeated, reordered;
+  _Atomic guint64 keyless;      /* packets after a gap that are no key point */
   _Atomic guint64 changed;      /* frames that were not the same when they were looked at again */
   _Atomic guint64 rechecked;    /* and those that were looked at again at all */
   _Atomic guint64 life;         /* of the publisher that its newest frame is from */
@@ -92,6 +95,12 @@ typedef struct
 
 int chaos_publisher_main (ChaosChild * child);
 int chaos_subscriber_main (ChaosChild * child);
+
+/* chaos-packet.c: what is sent with --packets */
+gsize chaos_packet_size (guint64 number, gboolean key);
+gboolean chaos_packet_is_key (guint64 number);
+void chaos_packet_write (guint8 * data, gsize size, const Stamp * stamp);
+StampState chaos_packet_read (GstBuffer * buffer, Stamp * ret_stamp);
 
 /* chaos-clock.c: from here on the wall clock is the one of the shared page */
 void chaos_clock_follow (const ChaosShared * shared);
