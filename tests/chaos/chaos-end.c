@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 
 #define SETTLE_NS (5 * GST_SECOND)
+/* Who had no frame for so long may be without a publisher and has less open than it has later. */
+#define LATELY_NS (100 * GST_MSECOND)
 #define FRAMES_NS (30 * GST_SECOND)
 #define GPU_SLACK_KIB (64 * 1024)
 #define GPU_WAIT_NS (10 * GST_SECOND)
@@ -64,7 +66,7 @@ chaos_end_mark_new (ChaosRun * run)
     ChaosProcess *process = &run->subscribers[i];
 
     if (process->pid > 0 && process->mark_ns != 0 && now_ns >= process->mark_ns && process->continue_ns == 0 && process->killed_ns == 0
-        && atomic_load (&run->shared->subscribers[i].ready))
+        && gets_frames (run, i, now_ns - LATELY_NS))
       mark (run, process);
   }
 }
