@@ -4,9 +4,11 @@
  * this process. */
 #include "cuda-roles.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define ON_GPU "video/x-raw(memory:CUDAMemory),format=NV12,width=320,height=240,framerate=30/1"
@@ -523,6 +525,106 @@ test_memory_changes (void)
   expect_nothing_left (2);
 }
 
+/* One end of a pair of sockets for each. */
+static void
+start_over_sockets (Child * writer, const char *writer_properties, const char *how, Child * reader, const char *environment,
+    const char *reader_properties, const char *reader_how)
+{
+  gchar *properties[2];
+  int ends[2];
+
+  REQUIRE (socketpair (AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  properties[0] = g_strdup_printf ("descriptor=%d %s", ends[0], writer_properties);
+  properties[1] = g_strdup_printf ("descriptor=%d %s", ends[1], reader_properties);
+  fcntl (ends[1], F_SETFD, FD_CLOEXEC);
+  START (writer, LATE, "writer", properties[0], how);
+  close (ends[0]);
+  fcntl (ends[1], F_SETFD, 0);
+  START (reader, environment, "reader", properties[1], reader_how);
+  close (ends[1]);
+  child_say (writer, "caps " ON_GPU);
+  CHECK (child_expect (writer, "caps"));
+  g_free (properties[0]);
+  g_free (properties[1]);
+}
+
+static void
+pass_over_sockets (const char *how, const char *reader_how, guint copies)
+{
+  Child writer, reader;
+
+  report_here ();
+  start_over_sockets (&writer, "wait-timeout=10000000000", how, &reader, LATE, "", reader_how);
+  child_say (&writer, "push 1 %u", COUNT);
+  CHECK (child_expect (&writer, "pushed 0"));
+  CHECK (child_expect (&reader, "frame 60"));
+  CHECK_EQUAL (ask (&writer, "buffers"), COUNT);
+  CHECK_EQUAL (ask (&writer, "copies"), copies);
+  CHECK_EQUAL (ask (&writer, "drops"), 0);
+  CHECK_EQUAL (ask (&reader, "invalid"), 0);
+  expect_end (&writer);
+  expect_total (&reader, COUNT);
+  expect_end (&reader);
+  expect_nothing_left (2);
+}
+
+static void
+test_pay_slots (void)
+{
+  pass_over_sockets ("queued", "map", 0);
+}
+
+static void
+test_pay_slots_of_the_cpu (void)
+{
+  pass_over_sockets ("mapped", "map", 0);
+}
+
+static void
+test_pay_reader_that_gives_back_early (void)
+{
+  if (cuda_has_streams ())
+    pass_over_sockets ("queued", "behind", 0);
+  else
+    fixture_skip ("memory carries no stream before GStreamer 1.24");
+}
+
+static void
+test_pay_foreign_memory (void)
+{
+  pass_over_sockets ("foreign", "apart", COUNT);
+}
+
+static void
+test_pay_two_gpus (void)
+{
+  Child writer, reader;
+
+  if (needs_software ())
+    return;
+  start_over_sockets (&writer, "", "mapped", &reader, "FAKECUDA_DEVICES=2 FAKECUDA_PEER=0", "cuda-device-id=1", "map");
+  child_say (&writer, "push 1 1");
+  child_say (&reader, "error");
+  expect_text (&reader, "error", "GPU-66616b65-6375-6461-2d64-657669636530", "Software GPU 1 (GPU-66616b65-6375-6461-2d64-657669636531)", NULL);
+  child_end (&reader);
+  expect_end (&writer);
+}
+
+static void
+test_pay_no_driver (void)
+{
+  Child writer, reader;
+
+  if (needs_software ())
+    return;
+  start_over_sockets (&writer, "", "mapped", &reader, "LD_LIBRARY_PATH", "", "map");
+  child_say (&writer, "push 1 1");
+  child_say (&reader, "error");
+  expect_text (&reader, "error", "GPU memory", NULL);
+  child_end (&reader);
+  expect_end (&writer);
+}
+
 static const FixtureTest tests[] = {
   {"frames in slots cross without a copy, complete when they are announced", test_slots_by_host},
   {"frames in slots cross without a copy, complete by a fence", test_slots_by_fence},
@@ -542,6 +644,12 @@ static const FixtureTest tests[] = {
   {"two GPUs are both named when they do not reach each other", test_two_gpus_out_of_reach},
   {"a GPU reads what is in the memory of another one within reach", test_two_gpus_within_reach},
   {"a channel goes from host memory to GPU memory and back", test_memory_changes},
+  {"frames in slots cross by pay and depay without a copy", test_pay_slots},
+  {"what the CPU wrote into slots of the GPU crosses by pay and depay", test_pay_slots_of_the_cpu},
+  {"memory comes back to a payer when the reader's GPU is done, not its CPU", test_pay_reader_that_gives_back_early},
+  {"a payer copies other GPU memory once each", test_pay_foreign_memory},
+  {"a depayer names both GPUs when they do not reach each other", test_pay_two_gpus},
+  {"a depayer without a driver says so", test_pay_no_driver},
 };
 
 ELEMENT_MAIN (tests, cuda_roles, cuda_role_count)

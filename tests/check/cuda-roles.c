@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "gstcuframescompat.h"
+#include "pay-fixture.h"
 
 #define FRAME_NS (GST_SECOND / 30)
 
@@ -281,6 +282,17 @@ push_unwritten (Writer * writer, guint64 number)
   printf ("unwritten %d\n", gst_pad_push (feeder->pad, buffer));
 }
 
+/* The sink, or with "descriptor=N PROPERTIES" a payer that sends to that socket. */
+static gboolean
+open_writer (Feeder * feeder, const char *properties)
+{
+  int fd, length;
+
+  if (sscanf (properties, "descriptor=%d%n", &fd, &length) == 1)
+    return payer_open (feeder, properties + length, fd);
+  return feeder_open (feeder, properties);
+}
+
 /* PROPERTIES, how frames are made ("queued": slots written by a GPU that is late, "mapped": slots written by the CPU, "foreign": other memory): "caps CAPS", "push FIRST COUNT", "unwritten NUMBER", "stat FIELD". */
 static int
 play_writer (int argc, char **argv)
@@ -290,7 +302,7 @@ play_writer (int argc, char **argv)
   guint64 first;
   guint count;
 
-  if (!feeder_open (&writer.feeder, argv[0])) {
+  if (!open_writer (&writer.feeder, argv[0])) {
     print_error (writer.feeder.pipeline);
     return 1;
   }
@@ -427,16 +439,29 @@ close_reader (Reader * reader)
   gst_object_unref (reader->context);
 }
 
+/* The source, or with "descriptor=N PROPERTIES" a depayer that reads from that socket. */
+static void
+prepare_reader (Catcher * catcher, const char *properties)
+{
+  gchar *all = g_strdup_printf ("timestamps=original start=oldest %s", properties);
+  int fd, length;
+
+  if (sscanf (properties, "descriptor=%d%n", &fd, &length) == 1)
+    catcher_attach (catcher, depayer_pipeline (properties + length, fd));
+  else
+    catcher_prepare (catcher, all);
+  g_free (all);
+}
+
 /* PROPERTIES, "map", "apart" or "behind": says "caps gpu" or "caps host", "frame NUMBER" and, at the end of the stream, "total COUNT bad
  * COUNT"; "stat FIELD", "error". */
 static int
 play_reader (int argc, char **argv)
 {
-  gchar *properties = g_strdup_printf ("timestamps=original start=oldest %s", argv[0]);
   Reader reader = {.how = argv[1] };
   char line[2048];
 
-  catcher_prepare (&reader.catcher, properties);
+  prepare_reader (&reader.catcher, argv[0]);
   gst_pad_set_element_private (reader.catcher.pad, &reader);
   gst_pad_set_chain_function (reader.catcher.pad, on_frame);
   gst_pad_set_event_function (reader.catcher.pad, on_reader_event);
@@ -449,7 +474,6 @@ play_reader (int argc, char **argv)
       print_error (reader.catcher.pipeline);
   }
   close_reader (&reader);
-  g_free (properties);
   return 0;
 }
 

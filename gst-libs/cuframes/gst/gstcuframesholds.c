@@ -23,6 +23,7 @@ struct _GstCuframesHolds
   guint count;
   gboolean flushing;
   gboolean closing;
+  gboolean settled;             /* closing, and all that was let go before is released */
   gboolean owned_by_thread;     /* freed while something was held: the thread frees the rest */
 };
 
@@ -68,20 +69,26 @@ release (GstCuframesHolds * self, Hold * hold)
   g_mutex_unlock (&self->lock);
 }
 
+/* Once it is to end it first releases all that was let go until then, and says so. */
 static gpointer
 watch (gpointer data)
 {
   GstCuframesHolds *self = data;
   struct epoll_event events[BATCH];
-  gboolean over = FALSE, ours;
+  gboolean over = FALSE, settling = FALSE, ours;
 
   while (!over) {
-    const int n = epoll_wait (self->epoll_fd, events, BATCH, -1);
+    const int n = epoll_wait (self->epoll_fd, events, BATCH, settling ? 0 : -1);
     for (int i = 0; i < n; i++)
       if (events[i].data.ptr != NULL)
         release (self, events[i].data.ptr);
     g_mutex_lock (&self->lock);
-    over = self->closing && self->count == 0;
+    if (settling && n == 0) {
+      self->settled = TRUE;
+      g_cond_broadcast (&self->changed);
+    }
+    settling = self->closing && !self->settled;
+    over = self->settled && self->count == 0;
     g_mutex_unlock (&self->lock);
   }
   g_mutex_lock (&self->lock);
@@ -92,7 +99,8 @@ watch (gpointer data)
   return NULL;
 }
 
-/* Takes NULL. Always NULL. What is still held stays so until its leases go; the watching thread then ends by itself. */
+/* Takes NULL. Always NULL. What is still held stays so until its leases go; the watching thread then ends by itself. It may be this thread,
+ * which frees a buffer and with it the last user. */
 GstCuframesHolds *
 gst_cuframes_holds_free (GstCuframesHolds * self)
 {
@@ -103,9 +111,11 @@ gst_cuframes_holds_free (GstCuframesHolds * self)
   g_mutex_lock (&self->lock);
   thread = self->thread;
   self->closing = TRUE;
-  self->owned_by_thread = self->count > 0;
   if (thread != NULL)
     eventfd_write (self->wake_fd, 1);
+  while (thread != NULL && thread != g_thread_self () && !self->settled)
+    g_cond_wait (&self->changed, &self->lock);
+  self->owned_by_thread = thread != NULL && (thread == g_thread_self () || self->count > 0);
   if (self->owned_by_thread) {
     g_mutex_unlock (&self->lock);
     g_thread_unref (thread);
