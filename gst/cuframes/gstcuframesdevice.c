@@ -79,6 +79,15 @@ name_memory (CuframesMemoryKind kind)
   }
 }
 
+/* A list of cameras is to have no sound in it. */
+static const gchar *
+name_class (const GstCaps * caps)
+{
+  if (caps == NULL || gst_caps_is_any (caps) || gst_caps_is_empty (caps))
+    return "Video/Source";
+  return g_str_has_prefix (gst_structure_get_name (gst_caps_get_structure (caps, 0)), "audio/") ? "Audio/Source" : "Video/Source";
+}
+
 /* (transfer floating) */
 GstDevice *
 gst_cuframes_device_new (const GstCuframesChannelInfo * info)
@@ -87,7 +96,7 @@ gst_cuframes_device_new (const GstCuframesChannelInfo * info)
   GstStructure *properties = gst_structure_new ("cuframes-proplist", "device.api", G_TYPE_STRING, "cuframes",
       "channel", G_TYPE_STRING, info->channel, "socket-path", G_TYPE_STRING, info->path,
       "memory", G_TYPE_STRING, name_memory (info->memory_kind), "pid", G_TYPE_UINT, info->pid, NULL);
-  GstCuframesDevice *self = g_object_new (GST_TYPE_CUFRAMES_DEVICE, "display-name", info->channel, "device-class", "Video/Source",
+  GstCuframesDevice *self = g_object_new (GST_TYPE_CUFRAMES_DEVICE, "display-name", info->channel, "device-class", name_class (info->caps),
       "caps", caps, "properties", properties, NULL);
 
   self->channel = g_strdup (info->channel);

@@ -112,8 +112,8 @@ gst_cuframes_device_provider_class_init (GstCuframesDeviceProviderClass * klass)
   provider_class->probe = provider_probe;
   provider_class->start = provider_start;
   provider_class->stop = provider_stop;
-  gst_device_provider_class_set_static_metadata (provider_class, "Frame sharing device provider", "Source/Video",
-      "Lists the channels that processes of this host publish frames on", "gst-cuframes contributors");
+  gst_device_provider_class_set_static_metadata (provider_class, "Frame sharing device provider", "Source/Audio/Video",
+      "Lists the channels that processes of this host publish on", "gst-cuframes contributors");
 }
 
 static void

@@ -336,6 +336,99 @@ test_monitor (void)
   child_end (&child);
 }
 
+/* Of a channel; NULL if none comes in time. */
+static GstDevice *
+await_at_monitor (GstBus * bus, GstMessageType type)
+{
+  const guint64 end = now_ns () + BOUND_NS;
+  GstDevice *device = NULL;
+
+  while (device == NULL && now_ns () < end) {
+    GstMessage *message = gst_bus_timed_pop_filtered (bus, end - now_ns (), type);
+    if (message == NULL)
+      return NULL;
+    if (type == GST_MESSAGE_DEVICE_ADDED)
+      gst_message_parse_device_added (message, &device);
+    else
+      gst_message_parse_device_removed (message, &device);
+    gst_message_unref (message);
+    if (!g_str_equal (G_OBJECT_TYPE_NAME (device), "GstCuframesDevice"))
+      gst_clear_object (&device);
+  }
+  return device;
+}
+
+static void
+check_monitor_follows (GstBus * bus, gboolean is_killed)
+{
+  guint64 start, shown_ns, gone_ns;
+  GstDevice *device;
+  Child child;
+
+  start = now_ns ();
+  REQUIRE (publish (&child, "", SMALL));
+  device = await_at_monitor (bus, GST_MESSAGE_DEVICE_ADDED);
+  shown_ns = now_ns () - start;
+  CHECK (device_has_caps (device, SMALL));
+  gst_clear_object (&device);
+  start = now_ns ();
+  if (is_killed)
+    child_kill (&child);
+  else
+    child_end (&child);
+  device = await_at_monitor (bus, GST_MESSAGE_DEVICE_REMOVED);
+  gone_ns = now_ns () - start;
+  REQUIRE (device != NULL);
+  gst_clear_object (&device);
+  printf ("     shown %" G_GUINT64_FORMAT " ms after its process was begun, gone %" G_GUINT64_FORMAT " ms after it was %s\n", shown_ns / GST_MSECOND,
+      gone_ns / GST_MSECOND, is_killed ? "killed" : "ended");
+  CHECK (element_is_slow () || (shown_ns < AT_MOST_NS && gone_ns < AT_MOST_NS));
+}
+
+static void
+test_monitor_follows (void)
+{
+  GstDeviceMonitor *monitor = gst_device_monitor_new ();
+  GstBus *bus = gst_device_monitor_get_bus (monitor);
+
+  CHECK (gst_device_monitor_add_filter (monitor, "Video/Source", NULL) != 0);
+  REQUIRE (gst_device_monitor_start (monitor));
+  for (guint i = 0; i < 4; i++)
+    check_monitor_follows (bus, i % 2 == 1);
+  gst_device_monitor_stop (monitor);
+  gst_bus_set_flushing (bus, TRUE);
+  gst_object_unref (bus);
+  gst_object_unref (monitor);
+}
+
+static void
+test_sound (void)
+{
+  GstDevice *device;
+  gchar *class;
+  Finder finder;
+  Child child;
+
+  if (element_lacks ("alawenc"))
+    return;
+  REQUIRE (finder_open (&finder));
+  child_start (&child, NULL, "pipeline", "audiotestsrc is-live=true ! alawenc ! cuframessink channel=test", NULL);
+  device = await (&finder, GST_MESSAGE_DEVICE_ADDED);
+  REQUIRE (device != NULL);
+  if (!device_has_caps (device, "audio/x-alaw")) {
+    gst_clear_object (&device);
+    device = await (&finder, GST_MESSAGE_DEVICE_CHANGED);
+  }
+  CHECK (device_has_caps (device, "audio/x-alaw"));
+  class = gst_device_get_device_class (device);
+  CHECK (g_str_equal (class, "Audio/Source"));
+  g_free (class);
+  gst_clear_object (&device);
+  child_end (&child);
+  CHECK (await_end_of (&finder, "test"));
+  finder_close (&finder);
+}
+
 static void
 count_frame (GstElement * sink, GstBuffer * buffer, GstPad * pad, gpointer count)
 {
@@ -476,6 +569,8 @@ static const FixtureTest tests[] = {
   {"a stopped publisher holds nobody up and is listed", test_stopped_publisher},
   {"devices can be listed without being watched, and make elements", test_probe},
   {"a device monitor finds channels by class and caps", test_monitor},
+  {"a device monitor shows a channel within a second of its start and forgets it within a second of its end, killed or not", test_monitor_follows},
+  {"a channel of sound is no camera", test_sound},
   {"uridecodebin and playbin, old and new, play a channel as a live source", test_players},
   {"a URI names a channel or a socket and sets properties", test_uris},
   {"a bad URI changes nothing and says why", test_bad_uris},
