@@ -52,7 +52,7 @@ static const char usage[] =
     "  CHANNEL                a channel's name, a socket's path or @name; all channels of the directory if none is given\n"
     "  -d, --directory=DIR    look there instead of $CUFRAMES_DIR, $XDG_RUNTIME_DIR/cuframes or /run/cuframes\n"
     "  -i, --interval=SECONDS between two looks, at least 0.05 (1)\n"
-    "  -s, --sort=KEY         name, fps, subscribers, leases, drops, missed, age or memory (name)\n"
+    "  -s, --sort=KEY         name, fps, bitrate, subscribers, leases, drops, missed, age or memory (name)\n"
     "  -r, --reverse          sort the other way round\n"
     "  -c, --compact          no lines for subscribers\n"
     "  -1, --once             look for one interval, print and end\n"

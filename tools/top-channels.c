@@ -19,7 +19,7 @@
 /* More nanoseconds than any machine runs. */
 #define LONG_AGO 4e18
 
-const char *const top_order_names[TOP_ORDERS] = { "name", "fps", "subscribers", "leases", "drops", "missed", "age", "memory" };
+const char *const top_order_names[TOP_ORDERS] = { "name", "fps", "bitrate", "subscribers", "leases", "drops", "missed", "age", "memory" };
 
 uint64_t
 top_now_ns (void)
@@ -42,6 +42,12 @@ const char *
 top_name_memory (uint32_t kind)
 {
   return kind == CUFRAMES_MEMORY_HOST ? "host" : kind == CUFRAMES_MEMORY_CUDA ? "cuda" : "none";
+}
+
+bool
+top_carries_packets (const TopChannel *channel)
+{
+  return channel->stats.ring_kind == CUFRAMES_RING_PACKETS;
 }
 
 /* directory: NULL for that of this process. 0, -ENAMETOOLONG or -ENOMEM. */
@@ -196,7 +202,7 @@ give_up (TopChannel *channel, TopChannelState state, const char *reason)
   channel->observer = cuframes_observer_free (channel->observer);
   channel->state = state;
   channel->waiting = false;
-  channel->fps = 0;
+  channel->fps = channel->bits_per_second = 0;
   snprintf (channel->reason, sizeof channel->reason, "%s", reason);
 }
 
@@ -263,11 +269,12 @@ measure (TopChannel *channel, const CuframesPublisherStats *stats)
   const double silence_s = (double) (top_now_ns () - stats->last_publish_ns) / 1e9;
 
   if (stats->ring_id != before->ring_id || before->last_publish_ns == 0)
-    channel->fps = 0;
-  else if (frames > 0 && period_ns > 0)
+    channel->fps = channel->bits_per_second = 0;
+  else if (frames > 0 && period_ns > 0) {
     channel->fps = (double) frames * 1e9 / (double) period_ns;
-  else if (silence_s > 1 && silence_s * channel->fps > 2)
-    channel->fps = 0;
+    channel->bits_per_second = (double) (stats->bytes - before->bytes) * 8e9 / (double) period_ns;
+  } else if (silence_s > 1 && silence_s * channel->fps > 2)
+    channel->fps = channel->bits_per_second = 0;
 }
 
 static void
@@ -401,6 +408,8 @@ get_key (const TopChannel *channel, TopOrder order)
   switch (order) {
     case TOP_ORDER_FPS:
       return channel->fps;
+    case TOP_ORDER_BITRATE:
+      return channel->bits_per_second;
     case TOP_ORDER_SUBSCRIBERS:
       return channel->stats.subscribers;
     case TOP_ORDER_LEASES:

@@ -26,7 +26,8 @@ typedef struct
   CuframesPublisherStats stats; /* the newest, of whatever age */
   CuframesSubscriberStats *subscribers;
   uint32_t subscriber_count;
-  double fps;
+  double fps;                   /* of packets, if it carries such */
+  double bits_per_second;
   uint64_t missed;              /* by its subscribers of now */
   void *format;
   uint32_t format_bytes;
@@ -39,6 +40,7 @@ typedef enum
 {
   TOP_ORDER_NAME,
   TOP_ORDER_FPS,
+  TOP_ORDER_BITRATE,
   TOP_ORDER_SUBSCRIBERS,
   TOP_ORDER_LEASES,
   TOP_ORDER_DROPS,
@@ -68,5 +70,6 @@ void top_channels_sort (TopChannels * self, TopOrder order, bool reverse);
 uint64_t top_now_ns (void);
 const char *top_name_state (TopChannelState state);
 const char *top_name_memory (uint32_t kind);
+bool top_carries_packets (const TopChannel * channel);
 
 #endif

@@ -61,7 +61,8 @@ put_figures (FILE *out, const TopChannel *channel)
 {
   const CuframesPublisherStats *stats = &channel->stats;
 
-  fprintf (out, ",\"fps\":%.3f", channel->fps);
+  fprintf (out, ",\"kind\":\"%s\",\"fps\":%.3f,\"bits_per_second\":%.0f", stats->generation == 0 ? "none" : top_carries_packets (channel) ? "packets" : "frames",
+      channel->fps, channel->bits_per_second);
   put_number (out, "pid", channel->pid);
   put_number (out, "generation", stats->generation);
   put_number (out, "num_subscribers", stats->subscribers);

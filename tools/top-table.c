@@ -40,6 +40,18 @@ put_age (FILE *out, uint64_t then_ns)
   fprintf (out, " %7s", text);
 }
 
+/* In Mbit/s, with as many digits as fit. */
+static void
+put_rate (FILE *out, const TopChannel *channel)
+{
+  const double rate = channel->bits_per_second / 1e6;
+
+  if (channel->stats.generation == 0)
+    fprintf (out, " %7s", "-");
+  else
+    fprintf (out, " %7.*f", rate < 100 ? 2 : rate < 10000 ? 1 : 0, rate);
+}
+
 static void
 put_channel (FILE *out, const TopChannel *channel, unsigned name_columns)
 {
@@ -55,9 +67,13 @@ put_channel (FILE *out, const TopChannel *channel, unsigned name_columns)
     return;
   }
   text_put_field (out, channel->brief != NULL ? channel->brief : channel->format_bytes > 0 ? "?" : "-", FORMAT_COLUMNS);
-  snprintf (leases, sizeof leases, "%u/%u", stats->slots_leased, stats->slots);
-  fprintf (out, " %4s %6.1f %4u %6s %8llu %8llu", stats->generation > 0 ? top_name_memory (stats->memory_kind) : "-", channel->fps, stats->subscribers,
-      leases, (unsigned long long) stats->dropped, (unsigned long long) channel->missed);
+  if (top_carries_packets (channel))
+    snprintf (leases, sizeof leases, "-");
+  else
+    snprintf (leases, sizeof leases, "%u/%u", stats->slots_leased, stats->slots);
+  fprintf (out, " %4s %6.1f", stats->generation > 0 ? top_name_memory (stats->memory_kind) : "-", channel->fps);
+  put_rate (out, channel);
+  fprintf (out, " %4u %6s %8llu %8llu", stats->subscribers, leases, (unsigned long long) stats->dropped, (unsigned long long) channel->missed);
   put_age (out, stats->last_publish_ns);
   fprintf (out, " %7u\n", channel->pid);
 }
@@ -105,7 +121,7 @@ top_show_table (FILE *out, const TopChannels *channels, TopOrder order, bool wit
   text_put_field (out, "CHANNEL", name_columns);
   fputc (' ', out);
   text_put_field (out, "FORMAT", FORMAT_COLUMNS);
-  fprintf (out, " %4s %6s %4s %6s %8s %8s %7s %7s\n", "MEM", "FPS", "SUBS", "LEASES", "DROPS", "MISSED", "AGE", "PID");
+  fprintf (out, " %4s %6s %7s %4s %6s %8s %8s %7s %7s\n", "MEM", "FPS", "MBIT/S", "SUBS", "LEASES", "DROPS", "MISSED", "AGE", "PID");
   for (uint32_t i = 0; i < channels->count; i++) {
     const TopChannel *channel = channels->channels[i];
     put_channel (out, channel, name_columns);

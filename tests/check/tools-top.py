@@ -102,6 +102,7 @@ def test_order(directory):
     assert order('--sort=memory') == ['a', 'c9', 'c10', 'b'], order('--sort=memory')
     assert order('-s', 'age') == ['b', 'c10', 'c9', 'a'], order('-s', 'age')
     assert order('c9', 'b') == ['b', 'c9']
+    assert order('--sort=bitrate') == ['a', 'b', 'c9', 'c10'], order('--sort=bitrate')
 
 
 def test_names(directory):
@@ -181,6 +182,9 @@ def test_cost(directory):
     assert len(looks) == 6 and all(len(look) == 50 for look in looks)
     assert all(channel['state'] == 'live' for look in looks for channel in look)
     assert all(20 < channel['fps'] < 40 for channel in looks[-1]), [channel['fps'] for channel in looks[-1]]
+    packets = [channel for channel in looks[-1] if channel['kind'] == 'packets']
+    assert len(packets) == 25 and all(abs(channel['bits_per_second'] - channel['fps'] * 80000) < 1000 for channel in packets), packets[0]
+    assert all(channel['kind'] == 'frames' and channel['bits_per_second'] > 0 for channel in looks[-1] if channel not in packets)
     share = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / passed
     print(f'  {share * 100:.2f} % of a core')
     channels.child.stdin.close()
