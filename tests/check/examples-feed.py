@@ -3,10 +3,10 @@
 import signal
 import subprocess
 
-import numpy
-
-from python_fixture import subscribe
+from python_fixture import import_numpy, subscribe
 from tools_fixture import BOUND_S, DONE, FAILED, NO_CHANNEL, USAGE, Process, fails, main, options, publish, run
+
+numpy = import_numpy()
 
 
 def start(*arguments):

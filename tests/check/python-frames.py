@@ -8,11 +8,11 @@ import sys
 import threading
 
 import cuframes
-import numpy
 
-from python_fixture import Capsule, Feeder, count_fds, number_of, probe, subscribe
+from python_fixture import Capsule, Feeder, count_fds, import_numpy, number_of, probe, subscribe
 from tools_fixture import main, options, publish, run, wait_until
 
+numpy = import_numpy()
 ROW = 'width=66,height=50,framerate=30/1'
 
 

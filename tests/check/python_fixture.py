@@ -8,11 +8,16 @@ import sys
 import cuframes
 from tools_fixture import BOUND_S, Process, options, wait_until
 
-try:
-    import numpy  # noqa: F401
-except ImportError:
-    print('skip: NumPy is not installed')
-    sys.exit(77)
+
+def import_numpy():
+    """The module, without which the test cannot be."""
+    try:
+        import numpy
+    except ImportError:
+        print('skip: NumPy is not installed')
+        sys.exit(77)
+    return numpy
+
 
 CAPS = 'video/x-raw,format=NV12,width=322,height=242,framerate=30/1'
 

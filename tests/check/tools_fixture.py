@@ -16,7 +16,7 @@ BOUND_S = 20
 DONE, FAILED, USAGE, NO_CHANNEL, NO_SOURCE = 0, 1, 2, 3, 4
 
 parser = argparse.ArgumentParser()
-for name in ('top', 'cat', 'element', 'channels', 'probe', 'writer', 'feed', 'publish', 'camera'):
+for name in ('top', 'cat', 'element', 'channels', 'probe', 'writer', 'feed', 'publish', 'camera', 'page'):
     parser.add_argument('--' + name)
 parser.add_argument('--only', default='')
 options = parser.parse_args()
@@ -116,9 +116,9 @@ def fails(status, part, *arguments, **rest):
     assert text.count('\n') == 1 and part in text, f'"{text}" is one line with "{part}"'
 
 
-def main(tests):
+def main(tests, limit_s=240):
     failures = 0
-    signal.alarm(240)
+    signal.alarm(limit_s)
     for test in tests:
         sentence = test.__doc__
         if options.only not in sentence:
