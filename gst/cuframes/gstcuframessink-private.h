@@ -27,11 +27,12 @@ struct _GstCuframesSink
   GstCuframesGpu *gpu;          /* once caps ask for one */
   gboolean gpu_failed;          /* and there was none, which was said */
   GstCuframesTiming timing;
-  GstClockTime told_latency;
+  GstClockTime told_latency, upstream_latency;
   gboolean ended;               /* subscribers were told so */
   gboolean waited;
 
   GstCuframesKeyUnits key_units;        /* any thread */
+  gint latency_is_old;          /* upstream_latency is; atomic */
 };
 
 GST_DEBUG_CATEGORY_EXTERN (gst_cuframes_sink_debug);

@@ -23,10 +23,37 @@ find_moment (GstCuframesSink * self, GstBuffer * buffer)
   return sign == 0 ? CUFRAMES_NONE : gst_cuframes_clock_to_monotonic_full (&self->timing.clock, sign, running_time);
 }
 
+static GstClockTime
+ask_upstream_latency (GstCuframesSink * self)
+{
+  GstQuery *query = gst_query_new_latency ();
+  GstClockTime min = 0;
+  gboolean live = FALSE;
+
+  if (gst_pad_peer_query (GST_BASE_SINK_PAD (self), query))
+    gst_query_parse_latency (query, &live, &min, NULL);
+  gst_query_unref (query);
+  return live ? min : 0;
+}
+
+/* How much later than its moment a frame is published. A sink that waits for the moment is as late as its whole pipeline has agreed on; one that does
+ * not is as late as upstream is, which the base class does not ask then. */
+static GstClockTime
+find_latency (GstCuframesSink * self)
+{
+  GstBaseSink *sink = GST_BASE_SINK (self);
+
+  if (gst_base_sink_get_sync (sink))
+    return gst_base_sink_get_latency (sink);
+  if (g_atomic_int_compare_and_exchange (&self->latency_is_old, TRUE, FALSE))
+    self->upstream_latency = ask_upstream_latency (self);
+  return self->upstream_latency;
+}
+
 static void
 tell_latency (GstCuframesSink * self)
 {
-  const GstClockTime latency = gst_base_sink_get_latency (GST_BASE_SINK (self));
+  const GstClockTime latency = find_latency (self);
   guint8 bytes[8];
 
   if (latency == self->told_latency)
@@ -67,6 +94,19 @@ publish (GstCuframesSink * self, GstBuffer * buffer, GError ** error)
   return GST_CUFRAMES_PUBLISH_OK;
 }
 
+/* There is nothing to publish for a while: GStreamer's other way to say so is a gap. */
+static void
+pass_empty (GstCuframesSink * self, GstBuffer * buffer)
+{
+  GstEvent *gap;
+
+  if (!GST_BUFFER_PTS_IS_VALID (buffer))
+    return;
+  gap = gst_event_new_gap (GST_BUFFER_PTS (buffer), GST_BUFFER_DURATION (buffer));
+  gst_cuframes_sink_forward_event (self, gap);
+  gst_event_unref (gap);
+}
+
 GstFlowReturn
 gst_cuframes_sink_render (GstBaseSink * sink, GstBuffer * buffer)
 {
@@ -75,6 +115,10 @@ gst_cuframes_sink_render (GstBaseSink * sink, GstBuffer * buffer)
   GstCuframesPublishResult result = GST_CUFRAMES_PUBLISH_CANCELLED;
   GError *error = NULL;
 
+  if (flow == GST_FLOW_OK && gst_buffer_get_size (buffer) == 0) {
+    pass_empty (self, buffer);
+    return GST_FLOW_OK;
+  }
   while (flow == GST_FLOW_OK && result == GST_CUFRAMES_PUBLISH_CANCELLED) {
     tell_latency (self);
     result = publish (self, buffer, &error);

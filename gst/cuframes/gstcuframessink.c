@@ -156,6 +156,7 @@ open_publisher (GstCuframesSink * self)
   }
   gst_cuframes_timing_clear (&self->timing);
   self->told_latency = GST_CLOCK_TIME_NONE;
+  g_atomic_int_set (&self->latency_is_old, TRUE);
   self->ended = FALSE;
   self->waited = FALSE;
   self->gpu_failed = FALSE;
@@ -325,6 +326,15 @@ sink_set_context (GstElement * element, GstContext * context)
 
   gst_cuframes_gpu_set_context (element, context, self->settings.cuda_device_id, &self->cuda_context);
   GST_ELEMENT_CLASS (gst_cuframes_sink_parent_class)->set_context (element, context);
+}
+
+/* The pipeline has asked all its elements for their latency anew. */
+static gboolean
+sink_send_event (GstElement * element, GstEvent * event)
+{
+  if (GST_EVENT_TYPE (event) == GST_EVENT_LATENCY)
+    g_atomic_int_set (&GST_CUFRAMES_SINK (element)->latency_is_old, TRUE);
+  return GST_ELEMENT_CLASS (gst_cuframes_sink_parent_class)->send_event (element, event);
 }
 
 static gboolean
@@ -539,6 +549,7 @@ gst_cuframes_sink_class_init (GstCuframesSinkClass * klass)
   gst_type_mark_as_plugin_api (GST_TYPE_CUFRAMES_GPU_SYNC, 0);
   element_class->set_context = sink_set_context;
   element_class->change_state = sink_change_state;
+  element_class->send_event = sink_send_event;
   sink_class->unlock = sink_unlock;
   sink_class->unlock_stop = sink_unlock_stop;
   sink_class->get_caps = sink_get_caps;

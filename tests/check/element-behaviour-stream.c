@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What goes through the elements besides plain frames, and what they answer, as users of other elements that connect processes rely on it:
- * segments of every kind, a great many metas, allocation, a change of source, flushes, queries, and events of either direction. */
+/* What goes through the elements besides plain frames, as users of other elements that connect processes rely on it:
+ * segments of every kind, empty buffers, a great many metas, allocation, a change of source. */
 #include "element-fixture.h"
 
 #include <string.h>
@@ -8,32 +8,6 @@
 #define FRAME_NS (GST_SECOND / 30)
 #define MANY_METAS 1024
 #define META_TEXT_BYTES 1000
-
-static void
-both_open (Feeder * feeder, const char *sink, Catcher * catcher, const char *src)
-{
-  REQUIRE (feeder_open (feeder, sink));
-  REQUIRE (catcher_open (catcher, src));
-  REQUIRE (WAIT_UNTIL (stat_of (feeder->element, "num-subscribers") == 1));
-}
-
-static void
-both_close (Feeder * feeder, Catcher * catcher)
-{
-  CHECK (pipeline_is_well (feeder->pipeline));
-  CHECK (pipeline_is_well (catcher->pipeline));
-  catcher_close (catcher);
-  feeder_close (feeder);
-}
-
-static GstFlowReturn
-push_at (Feeder * feeder, guint64 number, GstClockTime pts)
-{
-  GstBuffer *buffer = feeder_frame (feeder, number);
-
-  GST_BUFFER_PTS (buffer) = pts;
-  return gst_pad_push (feeder->pad, buffer);
-}
 
 static GstClockTime
 take_time (Catcher * catcher, guint64 number)
@@ -105,15 +79,15 @@ test_original_segments (void)
   Feeder feeder;
   Catcher catcher;
 
-  both_open (&feeder, "", &catcher, "timestamps=original start=oldest");
+  REQUIRE (both_open (&feeder, "", &catcher, "timestamps=original start=oldest"));
   REQUIRE (feeder_begin (&feeder, SMALL));
   for (guint i = 0; i < G_N_ELEMENTS (segments); i++) {
     make_segment (&segment, i);
     CHECK (feeder_event (&feeder, gst_event_new_segment (&segment)));
-    CHECK (push_at (&feeder, 2 * i, segments[i].first) == GST_FLOW_OK);
+    CHECK (feeder_push_at (&feeder, 2 * i, segments[i].first) == GST_FLOW_OK);
     CHECK_EQUAL (take_time (&catcher, 2 * i), segments[i].first);
     check_segment (&catcher, &segment);
-    CHECK (push_at (&feeder, 2 * i + 1, segments[i].second) == GST_FLOW_OK);
+    CHECK (feeder_push_at (&feeder, 2 * i + 1, segments[i].second) == GST_FLOW_OK);
     CHECK_EQUAL (take_time (&catcher, 2 * i + 1), segments[i].second);
   }
   both_close (&feeder, &catcher);
@@ -128,14 +102,14 @@ test_synchronised_segments (void)
   Catcher catcher;
 
   gst_segment_init (&plain, GST_FORMAT_TIME);
-  both_open (&feeder, "", &catcher, "start=oldest");
+  REQUIRE (both_open (&feeder, "", &catcher, "start=oldest"));
   REQUIRE (feeder_begin (&feeder, SMALL));
   for (guint i = 0; i < G_N_ELEMENTS (segments); i++) {
     GstClockTime first, second;
     make_segment (&segment, i);
     CHECK (feeder_event (&feeder, gst_event_new_segment (&segment)));
-    CHECK (push_at (&feeder, 2 * i, segments[i].first) == GST_FLOW_OK);
-    CHECK (push_at (&feeder, 2 * i + 1, segments[i].second) == GST_FLOW_OK);
+    CHECK (feeder_push_at (&feeder, 2 * i, segments[i].first) == GST_FLOW_OK);
+    CHECK (feeder_push_at (&feeder, 2 * i + 1, segments[i].second) == GST_FLOW_OK);
     first = take_time (&catcher, 2 * i);
     second = take_time (&catcher, 2 * i + 1);
     CHECK (GST_CLOCK_TIME_IS_VALID (first) && GST_CLOCK_TIME_IS_VALID (second));
@@ -152,16 +126,16 @@ test_outside_segment (void)
   Feeder feeder;
   Catcher catcher;
 
-  both_open (&feeder, "", &catcher, "start=oldest");
+  REQUIRE (both_open (&feeder, "", &catcher, "start=oldest"));
   REQUIRE (feeder_begin (&feeder, SMALL));
   gst_segment_init (&segment, GST_FORMAT_TIME);
   segment.start = GST_SECOND;
   segment.stop = 2 * GST_SECOND;
   CHECK (feeder_event (&feeder, gst_event_new_segment (&segment)));
-  CHECK (push_at (&feeder, 1, 0) == GST_FLOW_OK);
-  CHECK (push_at (&feeder, 2, GST_SECOND) == GST_FLOW_OK);
-  push_at (&feeder, 3, 3 * GST_SECOND);
-  CHECK (push_at (&feeder, 4, 2 * GST_SECOND - FRAME_NS) == GST_FLOW_OK);
+  CHECK (feeder_push_at (&feeder, 1, 0) == GST_FLOW_OK);
+  CHECK (feeder_push_at (&feeder, 2, GST_SECOND) == GST_FLOW_OK);
+  feeder_push_at (&feeder, 3, 3 * GST_SECOND);
+  CHECK (feeder_push_at (&feeder, 4, 2 * GST_SECOND - FRAME_NS) == GST_FLOW_OK);
   CHECK_EQUAL (catcher_take_number (&catcher), 2);
   CHECK_EQUAL (catcher_take_number (&catcher), 4);
   both_close (&feeder, &catcher);
@@ -176,12 +150,12 @@ test_bytes_segment (void)
   Catcher catcher;
   GstClockTime pts;
 
-  both_open (&feeder, "", &catcher, "start=oldest");
+  REQUIRE (both_open (&feeder, "", &catcher, "start=oldest"));
   REQUIRE (feeder_begin (&feeder, SMALL));
   gst_segment_init (&segment, GST_FORMAT_BYTES);
   CHECK (feeder_event (&feeder, gst_event_new_segment (&segment)));
   for (guint i = 0; i < 3; i++) {
-    CHECK (push_at (&feeder, i, GST_CLOCK_TIME_NONE) == GST_FLOW_OK);
+    CHECK (feeder_push_at (&feeder, i, GST_CLOCK_TIME_NONE) == GST_FLOW_OK);
     pts = take_time (&catcher, i);
     /* The base class gives the first of all the time 0. */
     CHECK (pts == GST_CLOCK_TIME_NONE || (i == 0 && pts == 0));
@@ -190,6 +164,37 @@ test_bytes_segment (void)
 }
 
 /* Buffers */
+
+static void
+test_empty_buffers (void)
+{
+  Feeder feeder;
+  Catcher catcher;
+
+  REQUIRE (both_open (&feeder, "", &catcher, "timestamps=original start=oldest"));
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  for (guint i = 0; i < 3; i++) {
+    GstBuffer *empty = gst_buffer_new ();
+    GstClockTime timestamp, duration;
+    GstEvent *gap;
+    GST_BUFFER_PTS (empty) = i * GST_SECOND + 5;
+    GST_BUFFER_DURATION (empty) = i == 2 ? GST_CLOCK_TIME_NONE : FRAME_NS;
+    CHECK (feeder_push_at (&feeder, i, i * GST_SECOND) == GST_FLOW_OK);
+    CHECK (gst_pad_push (feeder.pad, empty) == GST_FLOW_OK);
+    /* Without a time it says nothing at all. */
+    CHECK (gst_pad_push (feeder.pad, gst_buffer_new ()) == GST_FLOW_OK);
+    CHECK_EQUAL (take_time (&catcher, i), i * GST_SECOND);
+    gap = catcher_take_event (&catcher, GST_EVENT_GAP);
+    REQUIRE (gap != NULL);
+    gst_event_parse_gap (gap, &timestamp, &duration);
+    CHECK_EQUAL (timestamp, i * GST_SECOND + 5);
+    CHECK_EQUAL (duration, i == 2 ? GST_CLOCK_TIME_NONE : FRAME_NS);
+    gst_event_unref (gap);
+  }
+  CHECK_EQUAL (stat_of (feeder.element, "frames"), 3);
+  CHECK_EQUAL (stat_of (feeder.element, "drops"), 0);
+  both_close (&feeder, &catcher);
+}
 
 static const GstMetaInfo *
 get_note (void)
@@ -226,7 +231,7 @@ test_many_metas (void)
   Catcher catcher;
 
   get_note ();
-  both_open (&feeder, "", &catcher, "start=oldest");
+  REQUIRE (both_open (&feeder, "", &catcher, "start=oldest"));
   REQUIRE (feeder_begin (&feeder, SMALL));
   for (guint i = 0; i < 4; i++) {
     GstBuffer *buffer = feeder_frame (&feeder, i);
@@ -360,11 +365,11 @@ test_change_of_source (void)
   Feeder feeder;
   Catcher catcher;
 
-  both_open (&feeder, "", &catcher, "start=oldest");
+  REQUIRE (both_open (&feeder, "", &catcher, "start=oldest"));
   for (guint i = 0; i < 8; i++) {
     gboolean tagged = FALSE;
     start_stream (&feeder, i);
-    CHECK (push_at (&feeder, i, i * GST_SECOND) == GST_FLOW_OK);
+    CHECK (feeder_push_at (&feeder, i, i * GST_SECOND) == GST_FLOW_OK);
     while ((item = catcher_take (&catcher)) != NULL && !GST_IS_BUFFER (item->object)) {
       if (GST_EVENT_TYPE (item->object) == GST_EVENT_STREAM_START) {
         starts++;
@@ -393,192 +398,16 @@ test_change_of_source (void)
   both_close (&feeder, &catcher);
 }
 
-/* Flushes */
-
-static guint
-count_flushes (Catcher * catcher)
-{
-  CatcherItem *item;
-  guint count = 0;
-
-  while ((item = catcher_take_if (catcher)) != NULL) {
-    count += GST_IS_EVENT (item->object) && (GST_EVENT_TYPE (item->object) == GST_EVENT_FLUSH_START
-        || GST_EVENT_TYPE (item->object) == GST_EVENT_FLUSH_STOP);
-    item_free (item);
-  }
-  return count;
-}
-
-static void
-test_flush_upstream_stays (void)
-{
-  GstSegment segment;
-  Feeder feeder;
-  Catcher catcher;
-
-  both_open (&feeder, "", &catcher, "start=oldest");
-  REQUIRE (feeder_begin (&feeder, SMALL));
-  gst_segment_init (&segment, GST_FORMAT_TIME);
-  for (guint i = 0; i < 10; i++) {
-    CHECK (gst_element_get_state (feeder.pipeline, NULL, NULL, i == 0 ? 0 : FIXTURE_BOUND_NS) != GST_STATE_CHANGE_FAILURE);
-    CHECK (feeder_event (&feeder, gst_event_new_flush_start ()));
-    CHECK (feeder_event (&feeder, gst_event_new_flush_stop (i % 2)));
-    CHECK (feeder_event (&feeder, gst_event_new_segment (&segment)));
-    CHECK (push_at (&feeder, i, i * FRAME_NS) == GST_FLOW_OK);
-  }
-  for (guint i = 0; i < 10; i++)
-    CHECK_EQUAL (catcher_take_number (&catcher), i);
-  CHECK_EQUAL (count_flushes (&catcher), 0);
-  both_close (&feeder, &catcher);
-}
-
-/* The application flushes the src's pipeline. */
-static void
-test_flush_downstream (void)
-{
-  Feeder feeder;
-  Catcher catcher;
-
-  both_open (&feeder, "", &catcher, "start=oldest");
-  REQUIRE (feeder_begin (&feeder, SMALL));
-  for (guint i = 0; i < 10; i++) {
-    CHECK (push_at (&feeder, i, i * FRAME_NS) == GST_FLOW_OK);
-    CHECK_EQUAL (catcher_take_number (&catcher), i);
-    CHECK (gst_element_send_event (catcher.element, gst_event_new_flush_start ()));
-    CHECK (gst_element_send_event (catcher.element, gst_event_new_flush_stop (i % 2)));
-    CHECK_EQUAL (count_flushes (&catcher), 2);
-  }
-  CHECK_EQUAL (stat_of (catcher.element, "connections"), 1);
-  CHECK_EQUAL (stat_of (catcher.element, "missed"), 0);
-  both_close (&feeder, &catcher);
-}
-
-/* Queries */
-
-static void
-test_queries_of_src (void)
-{
-  GstFormat format;
-  gint64 position, duration;
-  gboolean seekable;
-  GstQuery *query;
-  Feeder feeder;
-  Catcher catcher;
-
-  both_open (&feeder, "", &catcher, "timestamps=original start=oldest");
-  REQUIRE (feeder_begin (&feeder, SMALL));
-  CHECK (push_at (&feeder, 1, 3 * GST_SECOND) == GST_FLOW_OK);
-  CHECK_EQUAL (catcher_take_number (&catcher), 1);
-  CHECK (WAIT_UNTIL (gst_element_query_position (catcher.element, GST_FORMAT_TIME, &position) && position >= 3 * (gint64) GST_SECOND));
-  CHECK (position <= 4 * (gint64) GST_SECOND);
-  CHECK (!gst_element_query_position (catcher.element, GST_FORMAT_BYTES, &position) || position == -1);
-  CHECK (!gst_element_query_duration (catcher.element, GST_FORMAT_TIME, &duration) || duration == -1);
-  query = gst_query_new_seeking (GST_FORMAT_TIME);
-  CHECK (gst_element_query (catcher.element, query));
-  gst_query_parse_seeking (query, &format, &seekable, NULL, NULL);
-  CHECK (!seekable);
-  gst_query_unref (query);
-  query = gst_query_new_scheduling ();
-  CHECK (gst_element_query (catcher.element, query));
-  CHECK (!gst_query_has_scheduling_mode (query, GST_PAD_MODE_PULL));
-  gst_query_unref (query);
-  CHECK (!gst_element_seek_simple (catcher.element, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH, 0));
-  CHECK (push_at (&feeder, 2, 4 * GST_SECOND) == GST_FLOW_OK);
-  CHECK_EQUAL (catcher_take_number (&catcher), 2);
-  both_close (&feeder, &catcher);
-}
-
-/* Events of the application and from downstream */
-
-static GstPadProbeReturn
-count_event (GstPad * pad, GstPadProbeInfo * info, gpointer data)
-{
-  const GstEventType type = GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info));
-
-  if (type != GST_EVENT_RECONFIGURE && type != GST_EVENT_LATENCY)
-    g_atomic_int_inc ((gint *) data);
-  return GST_PAD_PROBE_OK;
-}
-
-static GstEvent *
-new_navigation (void)
-{
-  return gst_event_new_navigation (gst_structure_new ("application/x-gst-navigation", "event", G_TYPE_STRING, "key-press", "key", G_TYPE_STRING,
-          "space", NULL));
-}
-
-/* One subscriber's wishes are none of the others' business. */
-static void
-test_upstream_events_stay (void)
-{
-  gint events = 0;
-  Feeder feeder;
-  Catcher catcher;
-
-  both_open (&feeder, "", &catcher, "start=oldest");
-  gst_pad_add_probe (feeder.pad, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, count_event, &events, NULL);
-  REQUIRE (feeder_begin (&feeder, SMALL));
-  for (guint i = 0; i < 5; i++) {
-    CHECK (push_at (&feeder, i, i * FRAME_NS) == GST_FLOW_OK);
-    CHECK_EQUAL (catcher_take_number (&catcher), i);
-    gst_pad_push_event (catcher.pad, gst_event_new_qos (GST_QOS_TYPE_UNDERFLOW, 2.0, GST_SECOND, i * FRAME_NS));
-    gst_pad_push_event (catcher.pad, gst_event_new_custom (GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new_empty ("wish")));
-    CHECK (!gst_pad_push_event (catcher.pad, new_navigation ()));
-    CHECK (!gst_pad_push_event (catcher.pad, gst_event_new_seek (1.0, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH, GST_SEEK_TYPE_SET, 0,
-                GST_SEEK_TYPE_NONE, 0)));
-    gst_pad_push_event (catcher.pad, gst_event_new_reconfigure ());
-  }
-  CHECK_EQUAL (stat_of (catcher.element, "missed"), 0);
-  CHECK_EQUAL (g_atomic_int_get (&events), 0);
-  CHECK_EQUAL (count_flushes (&catcher), 0);
-  both_close (&feeder, &catcher);
-}
-
-static void
-test_events_of_application (void)
-{
-  gint events = 0;
-  GstEvent *event;
-  Feeder feeder;
-  Catcher catcher;
-
-  both_open (&feeder, "", &catcher, "start=oldest");
-  gst_pad_add_probe (feeder.pad, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, count_event, &events, NULL);
-  REQUIRE (feeder_begin (&feeder, SMALL));
-  CHECK (push_at (&feeder, 1, 0) == GST_FLOW_OK);
-  CHECK_EQUAL (catcher_take_number (&catcher), 1);
-  CHECK (gst_element_send_event (feeder.element, gst_event_new_custom (GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new_empty ("wish"))));
-  CHECK_EQUAL (g_atomic_int_get (&events), 1);
-  CHECK (gst_element_send_event (catcher.element, gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM, gst_structure_new_empty ("mark"))));
-  CHECK (gst_element_send_event (catcher.element, gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM_OOB, gst_structure_new_empty ("aside"))));
-  event = catcher_take_event (&catcher, GST_EVENT_CUSTOM_DOWNSTREAM_OOB);
-  CHECK (event != NULL && gst_event_has_name (event, "aside"));
-  gst_clear_event (&event);
-  CHECK (push_at (&feeder, 2, FRAME_NS) == GST_FLOW_OK);
-  event = catcher_take_event (&catcher, GST_EVENT_CUSTOM_DOWNSTREAM);
-  CHECK (event != NULL && gst_event_has_name (event, "mark"));
-  gst_clear_event (&event);
-  CHECK_EQUAL (catcher_take_number (&catcher), 2);
-  CHECK (gst_element_send_event (catcher.element, gst_event_new_eos ()));
-  CHECK (WAIT_UNTIL (catcher.ended));
-  CHECK (WAIT_UNTIL (stat_of (feeder.element, "slots-leased") == 0));
-  both_close (&feeder, &catcher);
-}
-
 static const FixtureTest tests[] = {
   {"segments with every field set cross as they are with timestamps=original", test_original_segments},
   {"running time crosses whatever the segment with timestamps=synchronised", test_synchronised_segments},
   {"frames outside the segment are not published", test_outside_segment},
   {"frames in a segment of bytes cross without a time", test_bytes_segment},
+  {"an empty buffer is a gap", test_empty_buffers},
   {"a thousand metas of a kilobyte cross with one frame", test_many_metas},
   {"the allocation query is answered with a pool, its size, and GstVideoMeta", test_allocation_query},
   {"the pool keeps to the size, the count and the alignment that it is asked for", test_pool_configuration},
   {"a change of source brings its caps and tags and is no new stream", test_change_of_source},
-  {"a flush upstream of the sink is none of the subscriber's", test_flush_upstream_stays},
-  {"a flush of the src's pipeline loses nothing and keeps the connection", test_flush_downstream},
-  {"the src answers queries of position, duration, seeking and scheduling", test_queries_of_src},
-  {"QoS, navigation, seeks and custom events from downstream end at the src", test_upstream_events_stay},
-  {"events that the application sends to either element go their way", test_events_of_application},
 };
 
 ELEMENT_MAIN (tests, NULL, 0)

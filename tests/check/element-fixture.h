@@ -108,6 +108,10 @@ CatcherItem *catcher_take_frame (Catcher * catcher);    /* passing over events *
 GstEvent *catcher_take_event (Catcher * catcher, GstEventType type);    /* passing over whatever else */
 void catcher_drop_all (Catcher * catcher);
 void item_free (CatcherItem * item);
+/* One of each, joined, and the end of both, with no error on either bus. */
+gboolean both_open (Feeder * feeder, const char *sink, Catcher * catcher, const char *src);
+void both_close (Feeder * feeder, Catcher * catcher);
+GstFlowReturn feeder_push_at (Feeder * feeder, guint64 number, GstClockTime pts);
 /* The number in a frame's pixels; G_MAXUINT64 if it is torn or none is there. */
 guint64 item_number (CatcherItem * item);
 guint64 buffer_number (GstBuffer * buffer, GstCaps * caps);

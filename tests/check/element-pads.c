@@ -429,3 +429,27 @@ catcher_is_sound (Catcher * catcher)
   g_mutex_unlock (&catcher->lock);
   return sound;
 }
+
+gboolean
+both_open (Feeder * feeder, const char *sink, Catcher * catcher, const char *src)
+{
+  return feeder_open (feeder, sink) && catcher_open (catcher, src) && WAIT_UNTIL (stat_of (feeder->element, "num-subscribers") == 1);
+}
+
+void
+both_close (Feeder * feeder, Catcher * catcher)
+{
+  CHECK (pipeline_is_well (feeder->pipeline));
+  CHECK (pipeline_is_well (catcher->pipeline));
+  catcher_close (catcher);
+  feeder_close (feeder);
+}
+
+GstFlowReturn
+feeder_push_at (Feeder * feeder, guint64 number, GstClockTime pts)
+{
+  GstBuffer *buffer = feeder_frame (feeder, number);
+
+  GST_BUFFER_PTS (buffer) = pts;
+  return gst_pad_push (feeder->pad, buffer);
+}
