@@ -6,7 +6,8 @@
 #include <string.h>
 
 #define STATES 4
-#define PUBLISHER "videotestsrc is-live=true name=a ! capsfilter name=b caps=" SMALL " ! cuframessink name=cuframes channel=test"
+/* A capsfilter would complain if it was up while the one behind it was not. */
+#define PUBLISHER "videotestsrc is-live=true name=a ! queue name=b ! cuframessink name=cuframes channel=test"
 #define SUBSCRIBER "cuframessrc name=cuframes channel=test ! queue name=a ! fakesink name=b sync=false async=false"
 
 /* The process: a pipeline that is moved step by step */
