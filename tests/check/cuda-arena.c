@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -131,6 +132,32 @@ test_descriptors_that_are_no_gpu_memory (void)
 }
 
 static void
+test_no_place_for_a_descriptor (void)
+{
+  CuframesArena *arena = new_arena (), *copy = NULL;
+  CudaLive before = cuda_faults_get_live ();
+  struct rlimit limit, none;
+  CuframesArenaInfo info;
+  int fd = -1, r;
+
+  cuframes_arena_get_info (arena, &info);
+  CHECK (cuframes_arena_export_fd (arena, &fd) == 0 && getrlimit (RLIMIT_NOFILE, &limit) == 0);
+  none = limit;
+  none.rlim_cur = 0;
+  setrlimit (RLIMIT_NOFILE, &none);
+  r = cuframes_arena_import_cuda (device, &info, fd, &copy);
+  setrlimit (RLIMIT_NOFILE, &limit);
+  /* a driver may need none */
+  CHECK (r == -EMFILE || r == 0);
+  cuframes_arena_unref (copy);
+  CHECK (cuframes_arena_import_cuda (device, &info, fd, &copy) == 0);
+  cuframes_arena_unref (copy);
+  CHECK (is_live (before));
+  cuframes_close (fd);
+  cuframes_arena_unref (arena);
+}
+
+static void
 test_sizes_that_are_not_the_arenas (void)
 {
   CuframesArena *arena = new_arena ();
@@ -247,6 +274,7 @@ static const struct
   {"no call leaves a trace or another context behind", test_no_call_leaves_a_trace_or_another_context},
   {"more memory than there is gives a clear error", test_more_memory_than_there_is},
   {"descriptors that are no GPU memory are the peer's fault", test_descriptors_that_are_no_gpu_memory},
+  {"without a place for a descriptor an import says so", test_no_place_for_a_descriptor},
   {"sizes that are not the arena's are the peer's fault", test_sizes_that_are_not_the_arenas},
   {"a driver that maps nothing is not the peer's fault", test_a_driver_that_maps_nothing},
   {"a GPU that is not there is named, with ours", test_a_gpu_that_is_not_there},

@@ -297,12 +297,23 @@ is_peers_fault (CUresult result)
       || result == CUDA_ERROR_OPERATING_SYSTEM || result == CUDA_ERROR_UNKNOWN;
 }
 
+/* A driver that finds no place for a descriptor of its own says the same. */
+static bool
+has_free_descriptor (void)
+{
+  CUFRAMES_AUTO_CLOSE int fd = open ("/dev/null", O_RDONLY | O_CLOEXEC);
+
+  return fd >= 0 || (errno != EMFILE && errno != ENFILE);
+}
+
 static int
 fail_import (CuframesArenaCuda *self, CUresult result, const char *call)
 {
   int r = cuframes_cuda_device_fail (self->device, result, "the publisher's memory cannot be imported on %s: %s", self->device->name,
       call);
 
+  if (is_peers_fault (result) && !has_free_descriptor ())
+    return -EMFILE;
   return is_peers_fault (result) ? CUFRAMES_E_PEER : r;
 }
 
