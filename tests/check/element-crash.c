@@ -248,62 +248,6 @@ test_gst_launch_waiting (void)
   CHECK (WIFEXITED (status) && WEXITSTATUS (status) == 0);
 }
 
-/* Nothing of GStreamer's is left when everything has gone through. */
-
-static int
-play_leaks (int argc, char **argv)
-{
-  static const char *const sinks[] = {
-    "videotestsrc num-buffers=30 ! " SMALL " ! cuframessink channel=test sync=false",
-    "videotestsrc num-buffers=30 ! " SMALL " ! identity drop-allocation=true ! cuframessink channel=test sync=false overflow=wait",
-    "videotestsrc num-buffers=30 ! " SMALL " ! taginject tags=\"title=x\" ! queue ! cuframessink channel=test sync=false",
-  };
-
-  for (guint i = 0; i < G_N_ELEMENTS (sinks); i++) {
-    GstElement *sink = pipeline_new ("%s wait-for-subscribers=1", sinks[i]);
-    GstElement *src = pipeline_new ("cuframessrc channel=test io-mode=%s ! queue ! fakesink sync=false", i % 2 == 0 ? "auto" : "copy");
-    pipeline_play (src);
-    pipeline_play (sink);
-    printf ("%d %d\n", pipeline_reaches_eos (sink), pipeline_reaches_eos (src));
-    pipeline_stop (sink);
-    pipeline_stop (src);
-  }
-  for (guint i = 0; i < 2; i++) {
-    GstElement *bad = pipeline_new (i == 0 ? "videotestsrc ! cuframessink channel=a/b" : "cuframessrc channel=x connect-timeout=1 ! fakesink");
-    pipeline_play (bad);
-    g_free (pipeline_take_error (bad));
-    pipeline_stop (bad);
-  }
-  gst_deinit ();
-  return 0;
-}
-
-static void
-test_leaks (void)
-{
-  gchar *log = NULL;
-  Child child;
-
-  setenv ("GST_TRACERS", "leaks", 1);
-  setenv ("GST_DEBUG", "GST_TRACER:7", 1);
-  setenv ("GST_DEBUG_FILE", fixture_path ("leaks.log"), 1);
-  child_start (&child, NULL, "leaks", NULL);
-  for (guint i = 0; i < 3; i++)
-    CHECK (child_expect (&child, "1 1"));
-  CHECK_EQUAL (child_end (&child), 0);
-  unsetenv ("GST_TRACERS");
-  unsetenv ("GST_DEBUG");
-  unsetenv ("GST_DEBUG_FILE");
-  REQUIRE (g_file_get_contents (fixture_path ("leaks.log"), &log, NULL, NULL));
-  /* The format of such lines is there in any case. */
-  for (char *line = log; (line = strstr (line, "object-alive, type-name=(string)")) != NULL; line++)
-    if (strchr ("%", line[strlen ("object-alive, type-name=(string)")]) == NULL) {
-      line[strcspn (line, "\n")] = 0;
-      fixture_fail (__FILE__, __LINE__, __func__, line);
-    }
-  g_free (log);
-}
-
 static const FixtureTest tests[] = {
   {"a killed publisher that comes back with other caps is found again, and old frames stay as they are", test_publisher_killed},
   {"a publisher that is restarted at once is found every time", test_many_restarts},
@@ -312,12 +256,10 @@ static const FixtureTest tests[] = {
   {"a stopped subscriber costs nobody else anything and goes on with newer frames", test_subscriber_stopped},
   {"gst-launch-1.0 -e ends the stream for subscribers too", test_gst_launch},
   {"gst-launch-1.0 -e ends while it waits for a publisher", test_gst_launch_waiting},
-  {"the leaks tracer finds nothing", test_leaks},
 };
 
 static const FixtureRole roles[] = {
   {"execute", play_execute},
-  {"leaks", play_leaks},
 };
 
 ELEMENT_MAIN (tests, roles, G_N_ELEMENTS (roles))
