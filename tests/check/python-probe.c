@@ -38,6 +38,7 @@ typedef struct
 EXPORT Probe *probe_open (const char *path, CuframesCudaDevice * device, uint32_t width, uint32_t height);
 EXPORT uint64_t probe_claim (Probe * self, uint32_t * ret_slot);
 EXPORT bool probe_publish (Probe * self, uint32_t slot, struct CUstream_st *stream);
+EXPORT uint32_t probe_count_leased (Probe * self);
 EXPORT void probe_close (Probe * self);
 
 static void __attribute__ ((format (printf, 2, 3)))
@@ -241,4 +242,14 @@ probe_publish (Probe * self, uint32_t slot, struct CUstream_st *stream)
 
   cuframes_ring_release (self->ring, slot);
   return good;
+}
+
+/* Slots that subscribers hold. */
+uint32_t
+probe_count_leased (Probe * self)
+{
+  CuframesPublisherStats stats;
+
+  cuframes_publisher_get_stats (self->publisher, &stats);
+  return stats.slots_leased;
 }
