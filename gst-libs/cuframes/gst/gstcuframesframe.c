@@ -74,12 +74,15 @@ plane_fits (const CuframesFrameInfo * info, const GstVideoFormatInfo * format, g
   return line_bytes <= room && line_bytes <= (guint64) stride && (lines == 0 || (lines - 1) * stride <= room - line_bytes);
 }
 
-/* Whether a picture of that layout, sent by another process, lies within its own data. Its size may differ from the caps' where it
- * is cropped. */
+/* Whether a picture of that layout, sent by another process, lies within its own data. It may be larger than the caps say
+ * where it is cropped. */
 gboolean
 gst_cuframes_frame_layout_fits (const CuframesFrameInfo * info, const GstVideoInfo * video_info)
 {
   if (info->plane_count != GST_VIDEO_INFO_N_PLANES (video_info) || info->format != (guint) GST_VIDEO_INFO_FORMAT (video_info))
+    return FALSE;
+  /* GStreamer maps a picture by the caps. */
+  if (info->width < (guint) GST_VIDEO_INFO_WIDTH (video_info) || info->height < (guint) GST_VIDEO_INFO_HEIGHT (video_info))
     return FALSE;
   for (guint plane = 0; plane < info->plane_count; plane++)
     if (!plane_fits (info, video_info->finfo, plane))
