@@ -5,9 +5,10 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 from tools_fixture import DONE, FAILED, NO_CHANNEL, NO_SOURCE, USAGE, BOUND_S, Process, Skip, fails, main, options, probe, run
@@ -267,6 +268,78 @@ def test_no_reconnect(directory):
     assert catcher.drain()
 
 
+class Server:
+    """Answers what is asked on a port, one request for each connection or as many as come."""
+
+    def __init__(self, answer, stays=False):
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.port = self.listener.getsockname()[1]
+        self.answer = answer
+        self.stays = stays
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+                with connection:
+                    while request := connection.recv(65536):
+                        connection.sendall(self.answer(request))
+                        if not self.stays:
+                            break
+            except OSError:
+                if self.listener.fileno() < 0:
+                    return
+
+
+def test_http(directory):
+    """over HTTP a file has an end, and a stream without a length is a camera"""
+    movie = make(directory, f'videotestsrc num-buffers=30 ! {STREAM} ! x264enc key-int-max=15 ! mpegtsmux', 'movie.ts')
+    with open(movie, 'rb') as file:
+        data = file.read()
+    server = Server(lambda request: b'HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n' % len(data) + data)
+    publisher = Publisher(f'http://127.0.0.1:{server.port}/movie.ts', '--no-packets', '--wait-for-subscribers=1')
+    assert len(run(options.cat, '--format=raw', 'cam1').stdout) == 30 * 64 * 48 * 3 // 2
+    assert publisher.child.wait(BOUND_S) == DONE
+    server.listener.close()
+    server = Server(lambda request: b'HTTP/1.0 200 OK\r\n\r\n' + data)
+    publisher = Publisher(f'http://127.0.0.1:{server.port}/live', '--no-packets')
+    publisher.await_event('live')
+    assert 'ended the stream' in publisher.await_event('lost')['text']
+    assert 'back' in publisher.await_event('live')['text']
+    assert publisher.finish() == DONE
+    server.listener.close()
+
+
+def test_password(directory):
+    """a camera that wants another password is not asked again and again"""
+    def answer(request):
+        number = re.search(rb'CSeq: *(\d+)', request)
+        return b'RTSP/1.0 401 Unauthorized\r\nCSeq: %s\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n' % (number[1] if number else b'0')
+
+    server = Server(answer, stays=True)
+    fails(NO_SOURCE, 'nauthorized', options.publish, '-qc', 'cam1', '--timeout=inf', f'rtsp://guest:wrong@127.0.0.1:{server.port}/camera')
+    server.listener.close()
+
+
+def test_slow_decoder(directory):
+    """what the decoder has no time for is left out up to a key picture, and the packets have it all"""
+    camera = Camera()
+    publisher = Publisher(camera.uri, '--latency=0', '--overflow=wait', '--overflow-timeout=inf')
+    publisher.await_event('live')
+    catcher = Catcher()
+    catcher.take_frames(5)
+    catcher.signal(signal.SIGSTOP)
+    before = publisher.await_event('status', lambda event: event['skipped'] > 0)
+    after = publisher.await_event('status', lambda event: event['packets'] > before['packets'] + 10)
+    assert after['frames'] == before['frames'] and after['state'] == 'live', after
+    catcher.signal(signal.SIGCONT)
+    end = publisher.await_event('status', lambda event: event['frames'] > after['frames'] + 60)
+    assert end['packet_drops'] == 0
+    assert publisher.finish() == DONE
+    assert catcher.drain()
+
+
 def test_raw(directory):
     """a source of raw video has no packets, and says so"""
     path = make(directory, f'videotestsrc num-buffers=30 ! {STREAM} ! y4menc', 'raw.y4m')
@@ -374,5 +447,6 @@ def test_bad_input(directory):
 
 
 if __name__ == '__main__':
-    main([test_file, test_packets_of_file, test_loop, test_h264, test_h265, test_camera_restarts, test_camera_comes_later, test_camera_hangs, test_no_reconnect, test_raw,
+    main([test_file, test_packets_of_file, test_loop, test_h264, test_h265, test_camera_restarts, test_camera_comes_later, test_camera_hangs, test_no_reconnect,
+          test_http, test_password, test_slow_decoder, test_raw,
           test_sound, test_decoder, test_status, test_secret, test_bad_input])
