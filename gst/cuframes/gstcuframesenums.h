@@ -32,6 +32,10 @@ typedef enum
 
 /* Keys of what the sink itself keeps for those who join late; above those of any GstEvent. */
 #define GST_CUFRAMES_STICKY_LATENCY (G_GUINT64_CONSTANT (1) << 63)
+#define GST_CUFRAMES_STICKY_HEADERS (GST_CUFRAMES_STICKY_LATENCY + 1)
+
+/* What the sink tells the source, and the source tells nobody: whether the stream began with the headers that its caps carry. */
+#define GST_CUFRAMES_HEADERS_EVENT "GstCuframesHeaders"
 
 #define GST_TYPE_CUFRAMES_OVERFLOW (gst_cuframes_overflow_get_type ())
 GType gst_cuframes_overflow_get_type (void);

@@ -6,9 +6,13 @@
 #include <sys/uio.h>
 
 #include "gstcuframescodec.h"
+#include "gstcuframesenums.h"
 #include "gstcuframeskeypoint.h"
 #include "gstcuframespacket.h"
 
+/* Headers of a stream whose caps may follow them. */
+#define REMEMBERED_HEADERS 4
+#define REMEMBERED_BYTES 65536
 /* Most metas are small; more is taken when it is needed, and kept. */
 #define META_BYTES 4096
 
@@ -22,6 +26,9 @@ struct _GstCuframesPacketPublication
   GBytes *format;               /* the caps as rings carry them */
   CuframesRing *ring;           /* the current one, once a packet of that format was there */
   GstCuframesKeyPoint key_point;
+  GstBuffer *header;            /* the first of those that the caps carry */
+  GQueue sent_headers;          /* copies of the newest headers in the stream */
+  gboolean told_headers;        /* subscribers know that they are in the stream, too */
   GByteArray *metas;
   struct iovec *pieces;
   GstMapInfo *maps;
@@ -37,6 +44,7 @@ gst_cuframes_packet_publication_new (GstElement * element, CuframesPublisher * p
   self->publisher = publisher;
   self->ring_bytes = ring_bytes;
   self->ring_packets = ring_packets;
+  g_queue_init (&self->sent_headers);
   self->metas = g_byte_array_sized_new (META_BYTES);
   g_byte_array_set_size (self->metas, META_BYTES);
   self->pieces = g_new (struct iovec, gst_buffer_get_max_memory ());
@@ -48,10 +56,75 @@ void
 gst_cuframes_packet_publication_free (GstCuframesPacketPublication * self)
 {
   gst_cuframes_packet_publication_leave (self);
+  g_queue_clear_full (&self->sent_headers, (GDestroyNotify) gst_buffer_unref);
   g_byte_array_unref (self->metas);
   g_free (self->pieces);
   g_free (self->maps);
   g_free (self);
+}
+
+/* (nullable) (transfer full) */
+static GstBuffer *
+find_header (GstCaps * caps)
+{
+  const GValue *headers = gst_structure_get_value (gst_caps_get_structure (caps, 0), "streamheader");
+  const GValue *first;
+
+  if (headers == NULL || !GST_VALUE_HOLDS_ARRAY (headers) || gst_value_array_get_size (headers) == 0)
+    return NULL;
+  first = gst_value_array_get_value (headers, 0);
+  return GST_VALUE_HOLDS_BUFFER (first) ? gst_buffer_ref (gst_value_get_buffer (first)) : NULL;
+}
+
+/* For who joins late. */
+static void
+tell_headers (GstCuframesPacketPublication * self, gboolean in_stream)
+{
+  GstEvent *event;
+  GBytes *bytes;
+  gsize size;
+
+  if (in_stream == self->told_headers)
+    return;
+  event = gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM, gst_structure_new (GST_CUFRAMES_HEADERS_EVENT, "in-stream", G_TYPE_BOOLEAN, in_stream,
+          NULL));
+  bytes = gst_cuframes_codec_event_to_bytes (event, NULL);
+  gst_event_unref (event);
+  if (bytes != NULL) {
+    gconstpointer data = g_bytes_get_data (bytes, &size);
+    self->told_headers = cuframes_publisher_send_event (self->publisher, CUFRAMES_EVENT_GST, GST_CUFRAMES_STICKY_HEADERS, data, size) == 0 && in_stream;
+    g_bytes_unref (bytes);
+  }
+}
+
+/* A muxer knows the headers to put into its caps when it has sent the first ones. */
+static gboolean
+was_sent (GstCuframesPacketPublication * self)
+{
+  for (GList * l = self->sent_headers.head; l != NULL && self->header != NULL; l = l->next)
+    if (gst_cuframes_packet_begins (l->data, self->header))
+      return TRUE;
+  return FALSE;
+}
+
+static void
+remember_header (GstCuframesPacketPublication * self, GstBuffer * buffer)
+{
+  if (!GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_HEADER) || gst_buffer_get_size (buffer) > REMEMBERED_BYTES)
+    return;
+  if (self->sent_headers.length == REMEMBERED_HEADERS)
+    gst_buffer_unref (g_queue_pop_head (&self->sent_headers));
+  g_queue_push_tail (&self->sent_headers, gst_buffer_copy_deep (buffer));
+  if (self->header != NULL && gst_cuframes_packet_begins (buffer, self->header))
+    tell_headers (self, TRUE);
+}
+
+/* The publisher has forgotten its events. */
+void
+gst_cuframes_packet_publication_restart (GstCuframesPacketPublication * self)
+{
+  self->told_headers = FALSE;
+  g_queue_clear_full (&self->sent_headers, (GDestroyNotify) gst_buffer_unref);
 }
 
 /* Caps that say the same go on in the same ring. */
@@ -74,6 +147,7 @@ gst_cuframes_packet_publication_set_caps (GstCuframesPacketPublication * self, G
   }
   gst_cuframes_packet_publication_leave (self);
   self->format = format;
+  self->header = find_header (caps);
   gst_cuframes_key_point_init (&self->key_point, caps);
   return TRUE;
 }
@@ -84,6 +158,7 @@ gst_cuframes_packet_publication_leave (GstCuframesPacketPublication * self)
 {
   self->ring = cuframes_ring_unref (self->ring);
   g_clear_pointer (&self->format, g_bytes_unref);
+  gst_clear_buffer (&self->header);
 }
 
 /* A ring is announced with its first packet: upstream may change its mind before. */
@@ -97,8 +172,10 @@ start_ring (GstCuframesPacketPublication * self, GError ** error)
   config.format = g_bytes_get_data (self->format, &size);
   config.format_bytes = size;
   r = cuframes_ring_new_packets (&config, &self->ring);
-  if (r == 0 && cuframes_publisher_announce_ring (self->publisher, self->ring) == 0)
+  if (r == 0 && cuframes_publisher_announce_ring (self->publisher, self->ring) == 0) {
+    tell_headers (self, was_sent (self));
     return TRUE;
+  }
   self->ring = cuframes_ring_unref (self->ring);
   g_set_error (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NO_SPACE_LEFT, "There is no room for a ring of %" G_GUINT64_FORMAT
       " bytes and %u packets (%s): lower packet-ring-bytes or packet-ring-packets", self->ring_bytes, self->ring_packets, g_strerror (ABS (r)));
@@ -174,5 +251,7 @@ gst_cuframes_packet_publication_publish (GstCuframesPacketPublication * self, Gs
     g_set_error_literal (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_READ, "The data of a packet cannot be read");
   while (mapped-- > 0)
     gst_memory_unmap (self->maps[mapped].memory, &self->maps[mapped]);
+  if (good)
+    remember_header (self, buffer);
   return good;
 }

@@ -21,6 +21,8 @@ gboolean                       gst_cuframes_packet_publication_set_caps (GstCufr
                                                                          GstCaps * caps,
                                                                          GError ** error);
 
+void                           gst_cuframes_packet_publication_restart  (GstCuframesPacketPublication * self);
+
 void                           gst_cuframes_packet_publication_leave    (GstCuframesPacketPublication * self);
 
 gboolean                       gst_cuframes_packet_publication_publish  (GstCuframesPacketPublication * self,

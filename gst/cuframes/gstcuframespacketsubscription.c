@@ -91,19 +91,6 @@ gst_cuframes_packet_subscription_take (GstCuframesPacketSubscription * self, Cuf
   return NULL;
 }
 
-static gboolean
-have_equal_data (GstBuffer * one, GstBuffer * other)
-{
-  gboolean equal = gst_buffer_get_size (one) == gst_buffer_get_size (other);
-  GstMapInfo map;
-
-  if (equal && gst_buffer_map (one, &map, GST_MAP_READ)) {
-    equal = gst_buffer_memcmp (other, 0, map.data, map.size) == 0;
-    gst_buffer_unmap (one, &map);
-  }
-  return equal;
-}
-
 /* Appends the stream headers that the caps carry, for who begins with first: not if the stream begins there itself. */
 void
 gst_cuframes_packet_subscription_get_headers (GstCuframesPacketSubscription * self, GstBuffer * first, GQueue * headers)
@@ -115,7 +102,7 @@ gst_cuframes_packet_subscription_get_headers (GstCuframesPacketSubscription * se
   for (guint i = 0; i < gst_value_array_get_size (array); i++) {
     const GValue *value = gst_value_array_get_value (array, i);
     GstBuffer *header = GST_VALUE_HOLDS_BUFFER (value) ? gst_value_get_buffer (value) : NULL;
-    if (header == NULL || (i == 0 && have_equal_data (header, first)))
+    if (header == NULL || (i == 0 && gst_cuframes_packet_begins (first, header)))
       return;
     header = gst_buffer_copy (header);
     GST_BUFFER_FLAG_SET (header, GST_BUFFER_FLAG_HEADER);

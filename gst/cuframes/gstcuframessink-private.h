@@ -37,6 +37,11 @@ struct _GstCuframesSink
 
 GST_DEBUG_CATEGORY_EXTERN (gst_cuframes_sink_debug);
 
+void          gst_cuframes_sink_get_times     (GstBaseSink * sink,
+                                               GstBuffer * buffer,
+                                               GstClockTime * start,
+                                               GstClockTime * end);
+
 GstFlowReturn gst_cuframes_sink_render        (GstBaseSink * sink,
                                                GstBuffer * buffer);
 

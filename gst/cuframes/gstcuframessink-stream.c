@@ -6,6 +6,18 @@
 
 #define GST_CAT_DEFAULT gst_cuframes_sink_debug
 
+/* The first packets of a stream with pictures out of order are to be decoded before it begins. The base class would not wait with them, not even for the
+ * pipeline to play. */
+void
+gst_cuframes_sink_get_times (GstBaseSink * sink, GstBuffer * buffer, GstClockTime * start, GstClockTime * end)
+{
+  GST_BASE_SINK_CLASS (g_type_class_peek_static (GST_TYPE_BASE_SINK))->get_times (sink, buffer, start, end);
+  if (!GST_CLOCK_TIME_IS_VALID (*start) || *start >= sink->segment.start || !GST_BUFFER_PTS_IS_VALID (buffer))
+    return;
+  *start = MIN (GST_BUFFER_PTS (buffer), sink->segment.start);
+  *end = GST_BUFFER_DURATION_IS_VALID (buffer) ? *start + GST_BUFFER_DURATION (buffer) : GST_CLOCK_TIME_NONE;
+}
+
 /* When the frame is due, on the clock that every process of the host shares. */
 static guint64
 find_moment (GstCuframesSink * self, GstBuffer * buffer)

@@ -347,6 +347,7 @@ sink_event (GstBaseSink * sink, GstEvent * event)
 
   if (type == GST_EVENT_STREAM_START) {
     cuframes_publisher_forget_events (self->publisher);
+    gst_cuframes_packet_publication_restart (self->packets);
     self->told_latency = GST_CLOCK_TIME_NONE;
     self->ended = FALSE;
   }
@@ -554,6 +555,7 @@ gst_cuframes_sink_class_init (GstCuframesSinkClass * klass)
   sink_class->unlock_stop = sink_unlock_stop;
   sink_class->get_caps = sink_get_caps;
   sink_class->set_caps = sink_set_caps;
+  sink_class->get_times = gst_cuframes_sink_get_times;
   sink_class->propose_allocation = sink_propose_allocation;
   sink_class->query = sink_query;
   sink_class->render = gst_cuframes_sink_render;

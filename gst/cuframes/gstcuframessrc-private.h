@@ -28,10 +28,13 @@ struct _GstCuframesSrc
   GstCuframesSubscription *subscription;
   GstCuframesPacketSubscription *packets;
   gboolean in_packets;          /* whether the newest format is one of packets */
+  gboolean headers_in_stream;   /* the stream began with the headers that the caps carry */
   gboolean wants_headers;       /* the next packet is the first one of a format or connection */
   gboolean asked;               /* for a key unit, since the last packet */
   GQueue ready;                 /* buffers that come before whatever is next */
   GstCuframesPast past;
+  gulong probe;                 /* that gives packets their own time stamps back; 0 before the first one */
+  GstClockTime pts, dts;        /* of the packet that is to be pushed */
   GstCuframesGpu *gpu;          /* once a publisher's frames ask for one */
   GstCuframesTiming timing;
   gboolean was_connected;

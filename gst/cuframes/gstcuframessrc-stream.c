@@ -144,6 +144,22 @@ leave (GstCuframesSrc * self, guint32 bye)
   return GST_FLOW_ERROR;
 }
 
+/* The base class makes up what a packet has no time stamp for. Where the parts of a picture follow each other that is wrong. */
+static GstPadProbeReturn
+give_stamps_back (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
+{
+  GstCuframesSrc *self = user_data;
+  GstBuffer *buffer = GST_PAD_PROBE_INFO_BUFFER (info);
+
+  if (self->in_packets && (GST_BUFFER_PTS (buffer) != self->pts || GST_BUFFER_DTS (buffer) != self->dts)) {
+    buffer = gst_buffer_make_writable (buffer);
+    GST_BUFFER_PTS (buffer) = self->pts;
+    GST_BUFFER_DTS (buffer) = self->dts;
+    GST_PAD_PROBE_INFO_DATA (info) = buffer;
+  }
+  return GST_PAD_PROBE_OK;
+}
+
 static GstFlowReturn
 take_format (GstCuframesSrc * self, const CuframesItem * item)
 {
@@ -152,7 +168,10 @@ take_format (GstCuframesSrc * self, const CuframesItem * item)
 
   self->in_packets = item->ring_kind == CUFRAMES_RING_PACKETS;
   self->wants_headers = TRUE;
+  self->headers_in_stream = FALSE;
   self->asked = FALSE;
+  if (self->in_packets && self->probe == 0)
+    self->probe = gst_pad_add_probe (GST_BASE_SRC_PAD (self), GST_PAD_PROBE_TYPE_BUFFER, give_stamps_back, self, NULL);
   if (self->in_packets)
     caps = gst_cuframes_packet_subscription_set_format (self->packets, item->bytes, item->byte_count, &error);
   else
@@ -230,7 +249,10 @@ take_gst_event (GstCuframesSrc * self, const CuframesItem * item)
         gst_pad_push_event (GST_BASE_SRC_PAD (self), g_steal_pointer (&event));
       break;
     default:
-      gst_pad_push_event (GST_BASE_SRC_PAD (self), g_steal_pointer (&event));
+      if (gst_event_has_name (event, GST_CUFRAMES_HEADERS_EVENT))
+        gst_structure_get_boolean (gst_event_get_structure (event), "in-stream", &self->headers_in_stream);
+      else
+        gst_pad_push_event (GST_BASE_SRC_PAD (self), g_steal_pointer (&event));
   }
   gst_clear_event (&event);
 }
@@ -292,6 +314,7 @@ stamp_packet (GstCuframesSrc * self, GstBuffer * buffer, guint64 moment_ns)
     return;
   sign = gst_cuframes_clock_to_running_time_full (&self->timing.clock, moment_ns, &running_time);
   presentation = decoding = sign < 0 ? -(gint64) running_time : (gint64) running_time;
+  GST_LOG_OBJECT (self, "a packet is due at %s%" GST_TIME_FORMAT, sign < 0 ? "-" : "", GST_TIME_ARGS (running_time));
   if (GST_CLOCK_TIME_IS_VALID (pts) && GST_CLOCK_TIME_IS_VALID (dts))
     decoding -= GST_CLOCK_DIFF (dts, pts);
   gst_cuframes_past_look (&self->past, MIN (presentation, decoding));
@@ -348,13 +371,15 @@ take_frame (GstCuframesSrc * self, const CuframesItem * item, GstBuffer ** buffe
   return GST_FLOW_OK;
 }
 
-/* A decoder that begins here may need headers that have passed long ago. */
+/* A decoder that begins here needs the headers that have passed long ago. Where none have passed it reads the caps. */
 static GstBuffer *
 put_headers_before (GstCuframesSrc * self, GstBuffer * packet)
 {
   GstBuffer *first;
 
   self->wants_headers = FALSE;
+  if (!self->headers_in_stream)
+    return packet;
   gst_cuframes_packet_subscription_get_headers (self->packets, packet, &self->ready);
   if (g_queue_is_empty (&self->ready))
     return packet;
@@ -477,6 +502,10 @@ gst_cuframes_src_create (GstPushSrc * src, GstBuffer ** buffer)
         GST_ELEMENT_ERROR (self, RESOURCE, READ, ("Cannot read from %s: %s", self->path, g_strerror (ABS (r))), (NULL));
         flow = GST_FLOW_ERROR;
     }
+  }
+  if (*buffer != NULL) {
+    self->pts = GST_BUFFER_PTS (*buffer);
+    self->dts = GST_BUFFER_DTS (*buffer);
   }
   /* The error is on the bus; the base class would add another that says nothing. What is downstream ends either way. */
   return flow == GST_FLOW_ERROR ? GST_FLOW_EOS : flow;

@@ -218,6 +218,22 @@ test_stream_headers (void)
   part (&feeder, &catchers[0]);
 }
 
+/* Headers that are in the caps alone stay there. */
+static void
+test_headers_in_caps (void)
+{
+  Feeder feeder;
+  Catcher catcher;
+
+  REQUIRE (packet_feeder_open (&feeder, "", header_caps));
+  push_header (&feeder, "\0\1\2\3", 4);
+  CHECK (feeder_send_caps (&feeder, "application/x-packets,streamheader=(buffer)<0a0b>"));
+  CHECK (packet_feeder_push (&feeder, 1, 40, 200) == GST_FLOW_OK);
+  REQUIRE (catcher_open (&catcher, ""));
+  CHECK_EQUAL (packet_catcher_take (&catcher, NULL), 31);
+  part (&feeder, &catcher);
+}
+
 static GstEvent *
 new_custom (guint number)
 {
@@ -384,6 +400,7 @@ static const ElementTest tests[] = {
   {"a channel goes from frames to packets and back, and frames stay where they are", test_frames_and_packets},
   {"the key point is the first packet of its picture, with what stands before it", test_key_points},
   {"stream headers come once, to early and late readers", test_stream_headers},
+  {"headers that are in the caps alone stay there", test_headers_in_caps},
   {"events come in their place among packets, the end behind the last one", test_events},
   {"who comes after the end reads what is there, and then the end", test_late_end},
   {"metas and empty packets cross", test_metas_and_empty_packets},
