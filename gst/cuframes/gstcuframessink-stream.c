@@ -106,7 +106,7 @@ publish (GstCuframesSink * self, GstBuffer * buffer, GError ** error)
   return GST_CUFRAMES_PUBLISH_OK;
 }
 
-/* There is nothing to publish for a while: GStreamer's other way to say so is a gap. */
+/* There is no frame for a while: GStreamer's other way to say so is a gap. */
 static void
 pass_empty (GstCuframesSink * self, GstBuffer * buffer)
 {
@@ -127,7 +127,7 @@ gst_cuframes_sink_render (GstBaseSink * sink, GstBuffer * buffer)
   GstCuframesPublishResult result = GST_CUFRAMES_PUBLISH_CANCELLED;
   GError *error = NULL;
 
-  if (flow == GST_FLOW_OK && gst_buffer_get_size (buffer) == 0) {
+  if (flow == GST_FLOW_OK && !self->in_packets && gst_buffer_get_size (buffer) == 0) {
     pass_empty (self, buffer);
     return GST_FLOW_OK;
   }
