@@ -14,36 +14,6 @@ send_text (Source *source, uint64_t sticky_key, const char *text)
   return cuframes_publisher_send_event (source->publisher, CUFRAMES_EVENT_GST, sticky_key, text, strlen (text));
 }
 
-/* "F" a frame, "R" a format, "C" connected, "D" the end, "E" the end of the stream, "!" a frame that is torn, else an event's text; as many as there are at once. */
-static void
-describe (CuframesSubscriber *subscriber, char *story, size_t story_bytes)
-{
-  CuframesItem item;
-
-  story[0] = 0;
-  while (cuframes_subscriber_next (subscriber, 20000000, &item) == 0 && strlen (story) + 32 < story_bytes) {
-    char *end = story + strlen (story);
-    if (item.kind == CUFRAMES_ITEM_EVENT && item.event_kind == CUFRAMES_EVENT_EOS)
-      strcpy (end, "E ");
-    else if (item.kind == CUFRAMES_ITEM_EVENT)
-      snprintf (end, 32, "%.*s ", (int) item.byte_count, (const char *) item.bytes);
-    else
-      snprintf (end, 32, "%s ", item.kind == CUFRAMES_ITEM_CONNECTED ? "C" : item.kind == CUFRAMES_ITEM_FORMAT ? "R"
-          : item.kind == CUFRAMES_ITEM_DISCONNECTED ? "D" : frame_is_whole (item.frame) ? "F" : "!");
-    cuframes_frame_unref (item.frame);
-  }
-}
-
-#define CHECK_STORY(subscriber, expected) \
-  do { \
-    char story_[1024]; \
-    describe (subscriber, story_, sizeof story_); \
-    if (strcmp (story_, expected) != 0) { \
-      fprintf (stderr, "  the story is \"%s\"\n", story_); \
-      fixture_fail (__FILE__, __LINE__, __func__, "it is \"" expected "\""); \
-    } \
-  } while (0)
-
 static void
 events_keep_their_place (void)
 {
@@ -213,7 +183,7 @@ the_end_of_a_stream_comes_behind_its_frames (void)
     CuframesSubscriber *subscriber = sink_open ("cam", &config);
     char story[256];
     REQUIRE (subscriber != NULL);
-    describe (subscriber, story, sizeof story);
+    sink_describe (subscriber, story, sizeof story);
     if (strcmp (story, joins[i].story) != 0) {
       fprintf (stderr, "  the story is \"%s\", not \"%s\"\n", story, joins[i].story);
       CHECK (!"the end comes behind the frames");

@@ -45,6 +45,17 @@ int source_publish_packet (Source * source, uint64_t size_bytes, uint32_t flags)
 int source_publish_stream (Source * source, uint64_t count, uint32_t gop, uint64_t most_bytes);
 uint64_t stream_packet_bytes (uint64_t number, uint32_t gop, uint64_t most_bytes);
 bool packet_is_whole (const CuframesPacketInfo * info, const void *data, const void *metas);
+/* Streams of small packets with many key points, for tests that look at each packet. */
+#define PACKET_GOP 10u
+#define PACKET_SMALL_BYTES 1000u
+/* A ring of packets on the new channel "cam", with so many packets in it. */
+bool source_open_stream (Source * source, const CuframesPublisherConfig * config, uint32_t index_size, uint64_t data_bytes, uint64_t count);
+/* KEY and HEADER flags as letters, "." for neither; every packet small. How many were published. */
+int source_publish_story (Source * source, const char *story);
+/* Connected to "cam" and with the format, which is one of packets. */
+CuframesSubscriber *sink_open_packets (const CuframesSubscriberConfig * config);
+/* The next packet, whole; its number, or 0. */
+uint64_t sink_take_next (CuframesSubscriber * subscriber, uint64_t * ret_missed);
 /* Takes the packet of an item. 0, -EAGAIN, or -EBADMSG if it is not what its number says. */
 int sink_take (CuframesSubscriber * subscriber, const CuframesItem * item);
 
@@ -53,6 +64,18 @@ CuframesSubscriber *sink_open (const char *channel, const CuframesSubscriberConf
 int sink_next (CuframesSubscriber * subscriber, CuframesItem * item);
 bool sink_expect (CuframesSubscriber * subscriber, CuframesItemKind kind, CuframesItem * item);
 bool frame_is_whole (CuframesFrame * frame);
+/* "P" a packet, "F" a frame, "R" a format, "C" connected, "D" the end, "E" the end of the stream, "!" what is torn, else an event's text; as many
+ * as there are at once. */
+void sink_describe (CuframesSubscriber * subscriber, char *story, size_t story_bytes);
+#define CHECK_STORY(subscriber, expected) \
+  do { \
+    char story_[1024]; \
+    sink_describe (subscriber, story_, sizeof story_); \
+    if (strcmp (story_, expected) != 0) { \
+      fprintf (stderr, "  the story is \"%s\"\n", story_); \
+      fixture_fail (__FILE__, __LINE__, __func__, "it is \"" expected "\""); \
+    } \
+  } while (0)
 void fill_words (uint64_t * words, size_t byte_count, uint64_t number);
 bool words_are_of (const uint64_t * words, size_t byte_count, uint64_t number);
 

@@ -130,3 +130,51 @@ sink_take (CuframesSubscriber *subscriber, const CuframesItem *item)
   free (metas);
   return r;
 }
+
+/* A ring of packets on a new channel, with so many packets in it. */
+bool
+source_open_stream (Source *source, const CuframesPublisherConfig *config, uint32_t index_size, uint64_t data_bytes, uint64_t count)
+{
+  return source_open (source, "cam", config) == 0 && source_start_packets (source, index_size, data_bytes, "p") == 0
+      && source_publish_stream (source, count, PACKET_GOP, PACKET_SMALL_BYTES) == (int) count;
+}
+
+/* Connected and with the format, which is one of packets. */
+CuframesSubscriber *
+sink_open_packets (const CuframesSubscriberConfig *config)
+{
+  CuframesSubscriber *subscriber = sink_open ("cam", config);
+  CuframesItem item;
+
+  if (subscriber == NULL)
+    return NULL;
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_CONNECTED, &item));
+  CHECK (sink_expect (subscriber, CUFRAMES_ITEM_FORMAT, &item));
+  CHECK_EQUAL (item.ring_kind, CUFRAMES_RING_PACKETS);
+  CHECK_EQUAL (item.byte_count, 1);
+  return subscriber;
+}
+
+/* The next packet, whole; its number, or 0. */
+uint64_t
+sink_take_next (CuframesSubscriber *subscriber, uint64_t *ret_missed)
+{
+  CuframesItem item;
+
+  if (!sink_expect (subscriber, CUFRAMES_ITEM_PACKET, &item) || sink_take (subscriber, &item) != 0)
+    return 0;
+  if (ret_missed != NULL)
+    *ret_missed = item.missed;
+  return item.packet_info->sequence;
+}
+
+/* KEY and HEADER flags as letters, "." for neither; every packet small. How many were published. */
+int
+source_publish_story (Source *source, const char *story)
+{
+  int published = 0;
+
+  for (; *story != 0; story++)
+    published += source_publish_packet (source, 100, *story == 'K' ? CUFRAMES_PACKET_KEY : *story == 'H' ? CUFRAMES_PACKET_HEADER : 0) == 0;
+  return published;
+}

@@ -125,3 +125,25 @@ frame_is_whole (CuframesFrame *frame)
   return info->pts_ns == info->sequence
       && words_are_of ((const uint64_t *) (uintptr_t) cuframes_frame_get_address (frame), info->size_bytes, info->sequence);
 }
+
+void
+sink_describe (CuframesSubscriber *subscriber, char *story, size_t story_bytes)
+{
+  CuframesItem item;
+
+  story[0] = 0;
+  while (cuframes_subscriber_next (subscriber, 20000000, &item) == 0 && strlen (story) + 32 < story_bytes) {
+    char *end = story + strlen (story);
+    if (item.kind == CUFRAMES_ITEM_EVENT && item.event_kind == CUFRAMES_EVENT_EOS)
+      strcpy (end, "E ");
+    else if (item.kind == CUFRAMES_ITEM_EVENT)
+      snprintf (end, 32, "%.*s ", (int) item.byte_count, (const char *) item.bytes);
+    else if (item.kind == CUFRAMES_ITEM_PACKET)
+      strcpy (end, sink_take (subscriber, &item) == 0 ? "P " : "! ");
+    else if (item.kind == CUFRAMES_ITEM_FRAME)
+      strcpy (end, frame_is_whole (item.frame) ? "F " : "! ");
+    else
+      strcpy (end, item.kind == CUFRAMES_ITEM_CONNECTED ? "C " : item.kind == CUFRAMES_ITEM_FORMAT ? "R " : "D ");
+    cuframes_frame_unref (item.frame);
+  }
+}

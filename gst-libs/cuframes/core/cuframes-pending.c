@@ -8,7 +8,8 @@
 #include "cuframes-memfd.h"
 #include "cuframes-util.h"
 
-#define COUNT_MAX 1024u
+/* A reader of packets may be thousands of them behind, and an event may come with each. */
+#define COUNT_MAX 16384u
 #define BYTES_MAX (UINT64_C (256) << 20)
 
 void
