@@ -137,12 +137,31 @@ cuframes_publisher_new (const CuframesPublisherConfig *config, CuframesPublisher
   return 0;
 }
 
+/* In a child that was forked: whether no thread of the parent was at work just then in what is about to be freed. A lock that one held would be held
+ * for ever, and what it guards be halfway between two states. */
+static bool
+inherit (CuframesPublisher *publisher)
+{
+  bool whole = pthread_mutex_trylock (&publisher->lock) == 0;
+
+  if (!whole)
+    return false;
+  pthread_mutex_unlock (&publisher->lock);
+  whole = cuframes_condition_init (&publisher->changed) == 0 && (publisher->ring == NULL || cuframes_ring_inherit (publisher->ring));
+  for (CuframesRing * old = publisher->old_rings; whole && old != NULL; old = old->next)
+    whole = cuframes_ring_inherit (old);
+  for (uint32_t i = 0; whole && i < publisher->peer_count; i++)
+    whole = publisher->peers[i]->ring == NULL || cuframes_ring_inherit (publisher->peers[i]->ring);
+  return whole;
+}
+
 /**
  * cuframes_publisher_free:
  * @publisher: (transfer full) (nullable): a publisher
  *
  * Closes the channel: subscribers are told so, and keep what they hold. Rings that the application still refers to live on. Not
- * from a callback. In a child that was forked it frees the child's copy alone.
+ * from a callback. In a child that was forked it frees the child's copy alone, and not even that if a thread of the parent was at work
+ * in it at the fork: then the copy stays until the child ends or calls exec.
  *
  * Returns: %NULL
  *
@@ -155,6 +174,8 @@ cuframes_publisher_free (CuframesPublisher *publisher)
     return NULL;
   if (publisher->owner == getpid ())
     cuframes_publisher_stop_server (publisher);
+  else if (!inherit (publisher))
+    return NULL;
   destroy (publisher);
   return NULL;
 }

@@ -213,6 +213,17 @@ cuframes_ring_unref (CuframesRing *ring)
   return NULL;
 }
 
+/* In a child that was forked: whether no thread of the parent was at work in the ring just then, so that it is whole here. Nobody waits for it in this
+ * process, whatever the condition remembers. */
+bool
+cuframes_ring_inherit (CuframesRing *ring)
+{
+  if (pthread_mutex_trylock (&ring->lock) != 0)
+    return false;
+  pthread_mutex_unlock (&ring->lock);
+  return cuframes_condition_init (&ring->released) == 0;
+}
+
 /* Lets a page's leases count; packets are not leased. 0 or -ENOMEM. */
 int
 cuframes_ring_attach (CuframesRing *ring, CuframesLeasePage *page)

@@ -104,7 +104,8 @@ cuframes_subscriber_disconnect (CuframesSubscriber *subscriber)
  * cuframes_subscriber_free:
  * @subscriber: (transfer full) (nullable): a subscriber
  *
- * Leaves the channel. Frames that are out stay good until they are given back.
+ * Leaves the channel. Frames that are out stay good until they are given back. In a child that was forked it frees the child's copy alone; a copy
+ * in which a thread of the parent was at work at the fork cannot be freed, and stays until the child ends or calls exec.
  *
  * Returns: %NULL
  *
