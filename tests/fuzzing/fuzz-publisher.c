@@ -5,6 +5,7 @@
  * The input: a byte (1: joins as it should first; 2: frames or packets), then steps of a byte each: a message (a byte of flags, one of length), a word
  * of the lease page, a frame or packet, an event, a new ring. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,9 +22,12 @@
 
 #define SLOT_BYTES 64u
 #define SLOTS 8u
-#define PATIENCE_NS UINT64_C (20000000000)
+#define PATIENCE_NS UINT64_C (100000000000)
 #define STEPS_MAX 100
 #define KINDS 2
+/* Descriptors are counted every so many inputs; so many may be of connections that are about to be closed. */
+#define CHECK_EVERY 64u
+#define HALF_OPEN_MOST 34u
 
 static struct
 {
@@ -150,6 +154,8 @@ join (int fd)
   do {
     const int r = receive (fd);
 
+    if (r != 0 && r != CUFRAMES_E_CLOSED)
+      fprintf (stderr, "the answer to HELLO: %d\n", r);
     FUZZ_REQUIRE (r == 0 || r == CUFRAMES_E_CLOSED);
     if (r != 0)
       return NULL;
@@ -256,6 +262,35 @@ connect_to (unsigned kind, int ends[2])
   FUZZ_REQUIRE (r == 0);
 }
 
+static unsigned
+count_fds (void)
+{
+  DIR *folder = opendir ("/proc/self/fd");
+  unsigned count = 0;
+
+  FUZZ_REQUIRE (folder != NULL);
+  while (readdir (folder) != NULL)
+    count++;
+  closedir (folder);
+  return count;
+}
+
+/* The server closes what belonged to one that has gone a moment later. */
+static void
+check_fds (void)
+{
+  static unsigned runs, most;
+  const uint64_t end_ns = cuframes_now_ns () + PATIENCE_NS;
+
+  if (++runs % CHECK_EVERY != 0)
+    return;
+  if (runs <= 2 * CHECK_EVERY)
+    most = count_fds () + HALF_OPEN_MOST;
+  while (count_fds () > most && cuframes_now_ns () < end_ns)
+    sched_yield ();
+  FUZZ_REQUIRE (count_fds () <= most);
+}
+
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
@@ -287,5 +322,6 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
     sched_yield ();
   FUZZ_REQUIRE (is_alone (kind));
   publish (kind);
+  check_fds ();
   return 0;
 }
