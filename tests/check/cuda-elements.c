@@ -527,15 +527,15 @@ test_memory_changes (void)
 
 /* One end of a pair of sockets for each. */
 static void
-start_over_sockets (Child * writer, const char *writer_properties, const char *how, Child * reader, const char *environment,
+start_over_pair (int type, const char *as, Child * writer, const char *writer_properties, const char *how, Child * reader, const char *environment,
     const char *reader_properties, const char *reader_how)
 {
   gchar *properties[2];
   int ends[2];
 
-  REQUIRE (socketpair (AF_UNIX, SOCK_STREAM, 0, ends) == 0);
-  properties[0] = g_strdup_printf ("descriptor=%d %s", ends[0], writer_properties);
-  properties[1] = g_strdup_printf ("descriptor=%d %s", ends[1], reader_properties);
+  REQUIRE (socketpair (AF_UNIX, type, 0, ends) == 0);
+  properties[0] = g_strdup_printf ("%s=%d %s", as, ends[0], writer_properties);
+  properties[1] = g_strdup_printf ("%s=%d %s", as, ends[1], reader_properties);
   fcntl (ends[1], F_SETFD, FD_CLOEXEC);
   START (writer, LATE, "writer", properties[0], how);
   close (ends[0]);
@@ -546,6 +546,45 @@ start_over_sockets (Child * writer, const char *writer_properties, const char *h
   CHECK (child_expect (writer, "caps"));
   g_free (properties[0]);
   g_free (properties[1]);
+}
+
+static void
+start_over_sockets (Child * writer, const char *writer_properties, const char *how, Child * reader, const char *environment,
+    const char *reader_properties, const char *reader_how)
+{
+  start_over_pair (SOCK_STREAM, "descriptor", writer, writer_properties, how, reader, environment, reader_properties, reader_how);
+}
+
+/* There is no second try over a given socket: who wants frames in GPU memory says so. */
+static void
+test_given_socket (void)
+{
+  Child writer, reader;
+
+  report_here ();
+  start_over_pair (SOCK_SEQPACKET, "added", &writer, "", "queued", &reader, LATE, "cuda-device-id=0 timestamps=original", "map");
+  child_say (&writer, "push 1 1");
+  CHECK (child_expect (&reader, "frame 1"));
+  child_say (&writer, "push 2 30");
+  CHECK (child_expect (&writer, "pushed 0"));
+  CHECK_EQUAL (ask (&writer, "copies"), 0);
+  expect_end (&writer);
+  CHECK (child_expect (&reader, "total"));
+  expect_end (&reader);
+  expect_nothing_left (2);
+}
+
+static void
+test_given_socket_without_a_gpu (void)
+{
+  Child writer, reader;
+
+  start_over_pair (SOCK_SEQPACKET, "added", &writer, "", "mapped", &reader, AT_ONCE, "", "map");
+  child_say (&writer, "push 1 1");
+  child_say (&reader, "error");
+  expect_text (&reader, "error", "set cuda-device-id", NULL);
+  child_end (&reader);
+  expect_end (&writer);
 }
 
 static void
@@ -644,6 +683,8 @@ static const FixtureTest tests[] = {
   {"two GPUs are both named when they do not reach each other", test_two_gpus_out_of_reach},
   {"a GPU reads what is in the memory of another one within reach", test_two_gpus_within_reach},
   {"a channel goes from host memory to GPU memory and back", test_memory_changes},
+  {"frames in slots cross over a socket that the source was given with a GPU", test_given_socket},
+  {"without a GPU a source that was given a socket says what to set", test_given_socket_without_a_gpu},
   {"frames in slots cross by pay and depay without a copy", test_pay_slots},
   {"what the CPU wrote into slots of the GPU crosses by pay and depay", test_pay_slots_of_the_cpu},
   {"memory comes back to a payer when the reader's GPU is done, not its CPU", test_pay_reader_that_gives_back_early},

@@ -282,7 +282,31 @@ push_unwritten (Writer * writer, guint64 number)
   printf ("unwritten %d\n", gst_pad_push (feeder->pad, buffer));
 }
 
-/* The sink, or with "descriptor=N PROPERTIES" a payer that sends to that socket. */
+/* A connection instead of a channel. */
+static gboolean
+open_with_added (Feeder * feeder, const char *properties, int fd)
+{
+  GSocket *socket = g_socket_new_from_fd (fd, NULL);
+  gboolean added = FALSE;
+
+  feeder_prepare (feeder, properties);
+  g_object_set (feeder->element, "channel", NULL, NULL);
+  g_signal_emit_by_name (feeder->element, "add", socket, &added);
+  g_object_unref (socket);
+  return added && pipeline_play (feeder->pipeline);
+}
+
+static void
+prepare_with_given (Catcher * catcher, const char *properties, int fd)
+{
+  GSocket *socket = g_socket_new_from_fd (fd, NULL);
+
+  catcher_prepare (catcher, properties);
+  g_object_set (catcher->element, "channel", NULL, "socket", socket, NULL);
+  g_object_unref (socket);
+}
+
+/* The sink; with "added=N PROPERTIES" one that serves that socket alone, with "descriptor=N PROPERTIES" a payer that sends to it. */
 static gboolean
 open_writer (Feeder * feeder, const char *properties)
 {
@@ -290,6 +314,8 @@ open_writer (Feeder * feeder, const char *properties)
 
   if (sscanf (properties, "descriptor=%d%n", &fd, &length) == 1)
     return payer_open (feeder, properties + length, fd);
+  if (sscanf (properties, "added=%d%n", &fd, &length) == 1)
+    return open_with_added (feeder, properties + length, fd);
   return feeder_open (feeder, properties);
 }
 
@@ -439,7 +465,7 @@ close_reader (Reader * reader)
   gst_object_unref (reader->context);
 }
 
-/* The source, or with "descriptor=N PROPERTIES" a depayer that reads from that socket. */
+/* The source; with "added=N PROPERTIES" one that is given that socket, with "descriptor=N PROPERTIES" a depayer that reads from it. */
 static void
 prepare_reader (Catcher * catcher, const char *properties)
 {
@@ -448,6 +474,8 @@ prepare_reader (Catcher * catcher, const char *properties)
 
   if (sscanf (properties, "descriptor=%d%n", &fd, &length) == 1)
     catcher_attach (catcher, depayer_pipeline (properties + length, fd));
+  else if (sscanf (properties, "added=%d%n", &fd, &length) == 1)
+    prepare_with_given (catcher, properties + length, fd);
   else
     catcher_prepare (catcher, all);
   g_free (all);
