@@ -341,8 +341,8 @@ new_stream (const char *id, guint group)
 static void
 start_stream (Feeder * feeder, guint number)
 {
-  static const char *const caps[] = { SMALL, WIDE, "video/x-raw,format=RGB,width=64,height=48,framerate=25/1", "video/x-raw,format=RGB,width=64,"
-        "height=48,framerate=25/1" };
+  static const char rgb[] = "video/x-raw,format=RGB,width=64,height=48,framerate=25/1";
+  const char *const caps[] = { SMALL, WIDE, rgb, rgb };
   gchar *id = g_strdup_printf ("source-%u", number);
   GstSegment segment;
 
