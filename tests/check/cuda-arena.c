@@ -141,7 +141,8 @@ test_no_place_for_a_descriptor (void)
   int fd = -1, r;
 
   cuframes_arena_get_info (arena, &info);
-  CHECK (cuframes_arena_export_fd (arena, &fd) == 0 && getrlimit (RLIMIT_NOFILE, &limit) == 0);
+  CHECK (getrlimit (RLIMIT_NOFILE, &limit) == 0);
+  CHECK (cuframes_arena_export_fd (arena, &fd) == 0);
   none = limit;
   none.rlim_cur = 0;
   setrlimit (RLIMIT_NOFILE, &none);
