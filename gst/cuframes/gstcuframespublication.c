@@ -354,6 +354,13 @@ start_over (GstCuframesPublication * self, GstBuffer * buffer, guint64 moment_ns
   return publish_copy (self, buffer, moment_ns, error);
 }
 
+/* Tells subscribers of the ring that the buffer will go to, before it does. FALSE without memory for it; the user was told why. */
+gboolean
+gst_cuframes_publication_announce (GstCuframesPublication * self, GstBuffer * buffer)
+{
+  return find_slot (self, buffer) != NULL || self->ring_fits || make_own_ring (self);
+}
+
 GstCuframesPublishResult
 gst_cuframes_publication_publish (GstCuframesPublication * self, GstBuffer * buffer, guint64 moment_ns, GError ** error)
 {

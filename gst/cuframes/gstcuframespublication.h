@@ -39,6 +39,9 @@ GstBufferPool *          gst_cuframes_publication_make_pool  (GstCuframesPublica
                                                              guint min_buffers,
                                                              guint * size);
 
+gboolean                 gst_cuframes_publication_announce   (GstCuframesPublication * self,
+                                                             GstBuffer * buffer);
+
 GstCuframesPublishResult gst_cuframes_publication_publish    (GstCuframesPublication * self,
                                                              GstBuffer * buffer,
                                                              guint64 moment_ns,

@@ -75,13 +75,19 @@ tell_latency (GstCuframesSink * self)
   cuframes_publisher_send_event (self->publisher, CUFRAMES_EVENT_LATENCY, GST_CUFRAMES_STICKY_LATENCY, bytes, sizeof bytes);
 }
 
-/* Lets the first frame through only when as many subscribers as wished are there. */
+/* Lets the first frame through only when as many subscribers as wished are there. They are told of its ring first: one that needs a GPU for it opens
+ * that, and comes again, and counts only then. */
 static GstFlowReturn
-wait_for_subscribers (GstCuframesSink * self)
+wait_for_subscribers (GstCuframesSink * self, GstBuffer * buffer)
 {
+  const guint count = self->settings.wait_for_subscribers;
+
+  if (!self->waited && count > 0 && !self->in_packets && gst_buffer_get_size (buffer) > 0
+      && !gst_cuframes_publication_announce (self->publication, buffer))
+    return GST_FLOW_ERROR;
   while (!self->waited) {
     GstFlowReturn flow;
-    if (cuframes_publisher_wait_subscribers (self->publisher, self->settings.wait_for_subscribers, CUFRAMES_NONE) == 0) {
+    if (cuframes_publisher_wait_subscribers (self->publisher, count, CUFRAMES_NONE) == 0) {
       self->waited = TRUE;
       break;
     }
@@ -123,7 +129,7 @@ GstFlowReturn
 gst_cuframes_sink_render (GstBaseSink * sink, GstBuffer * buffer)
 {
   GstCuframesSink *self = GST_CUFRAMES_SINK (sink);
-  GstFlowReturn flow = wait_for_subscribers (self);
+  GstFlowReturn flow = wait_for_subscribers (self, buffer);
   GstCuframesPublishResult result = GST_CUFRAMES_PUBLISH_CANCELLED;
   GError *error = NULL;
 

@@ -257,7 +257,7 @@ run_pipelines (const char *sync)
   START (&publisher, LATE, "numbered", publish);
   CHECK (child_expect (&publisher, "playing"));
   START (&subscriber, LATE, "numbered",
-      "cuframessrc name=cuframes channel=test start=oldest reconnect=false ! cudadownload ! video/x-raw ! fakesink name=read sync=false");
+      "cuframessrc name=cuframes channel=test start=next reconnect=false ! cudadownload ! video/x-raw ! fakesink name=read sync=false");
   CHECK (child_expect (&subscriber, "playing"));
   child_say (&publisher, "eos");
   child_say (&subscriber, "eos");

@@ -364,6 +364,17 @@ cuframes_publisher_count_subscribers (const CuframesPublisher *publisher)
   return count;
 }
 
+/* Who is leaving is there no more, whatever it still holds. */
+static uint32_t
+count_present (const CuframesPublisher *publisher)
+{
+  uint32_t count = 0;
+
+  for (uint32_t i = 0; i < publisher->peer_count; i++)
+    count += !publisher->peers[i]->observer && !publisher->peers[i]->dead && !publisher->peers[i]->lingering;
+  return count;
+}
+
 /**
  * cuframes_publisher_wait_subscribers:
  * @publisher: a publisher
@@ -384,7 +395,7 @@ cuframes_publisher_wait_subscribers (CuframesPublisher *publisher, uint32_t coun
   int r = 0;
 
   pthread_mutex_lock (&publisher->lock);
-  while (r == 0 && cuframes_publisher_count_subscribers (publisher) < count) {
+  while (r == 0 && count_present (publisher) < count) {
     if (publisher->flushing)
       r = CUFRAMES_E_CANCELLED;
     else if (cuframes_now_ns () >= deadline)
