@@ -334,6 +334,19 @@ open_place (Options *options)
   return status;
 }
 
+/* What has no meaning for the source is a mistake. */
+static int
+check_source (const Options *options)
+{
+  const PublishSessionConfig *session = &options->session;
+
+  if (session->input.caps != NULL && session->place.kind != PUBLISH_PLACE_DEVICE)
+    return complain (EXIT_CODE_USAGE, "--caps is for V4L2 devices, which this is not", session->place.shown);
+  if ((session->loop || session->input.realtime) && publish_place_is_live (&session->place))
+    return complain (EXIT_CODE_USAGE, "--loop and --realtime are for files, which this is not", session->place.shown);
+  return -1;
+}
+
 static int
 run (Options *options)
 {
@@ -349,6 +362,8 @@ run (Options *options)
   status = check_caps (options->session.input.caps);
   if (status < 0)
     status = open_place (options);
+  if (status < 0)
+    status = check_source (options);
   if (status >= 0)
     return status;
   /* A file that is read as fast as it goes waits for those who read it. */

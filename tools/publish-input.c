@@ -8,6 +8,8 @@
 
 /* For what decodes slower than a camera sends. */
 #define BACKLOG_NS (2 * (guint64) GST_SECOND)
+/* Raw frames wait in slots that others could have. */
+#define RAW_BACKLOG 2
 /* A file waits for its decoder. */
 #define FILE_BACKLOG_NS (200 * GST_MSECOND)
 
@@ -228,12 +230,17 @@ append_by_name (PublishInput *self, GstPad **pad, const gchar *factory)
   return FALSE;
 }
 
+/* A file waits when the queue is full. A camera does not: packets for a decoder are left out with care before that, of others the oldest go. */
 static gboolean
-append_queue (PublishInput *self, GstPad **pad, GstClockTime limit_ns)
+append_queue (PublishInput *self, GstPad **pad, gboolean is_for_decoder, guint limit_buffers)
 {
+  const gboolean is_live = publish_place_is_live (self->config.place);
+  const guint64 live_limit_ns = is_for_decoder ? 0 : BACKLOG_NS + self->config.latency_ms * (guint64) GST_MSECOND;
   GstElement *queue = gst_element_factory_make ("queue", NULL);
 
-  g_object_set (queue, "max-size-buffers", 0, "max-size-bytes", 0, "max-size-time", limit_ns, NULL);
+  g_object_set (queue, "max-size-buffers", limit_buffers, "max-size-bytes", 0, "max-size-time", is_live ? live_limit_ns : (guint64) FILE_BACKLOG_NS, NULL);
+  if (is_live && !is_for_decoder)
+    gst_util_set_object_arg (G_OBJECT (queue), "leaky", "downstream");
   return append (self, pad, queue);
 }
 
@@ -303,7 +310,7 @@ build_frames (PublishInput *self, GstPad *from, GstCaps *caps, gboolean is_raw)
 {
   const gboolean is_live = publish_place_is_live (self->config.place);
   GstPad *pad = gst_object_ref (from), *in;
-  gboolean good = append_queue (self, &pad, is_live ? 0 : FILE_BACKLOG_NS);
+  gboolean good = append_queue (self, &pad, !is_raw, is_raw ? RAW_BACKLOG : 0);
 
   if (good && is_live && !is_raw) {
     GstElement *queue = gst_pad_get_parent_element (pad);
@@ -323,7 +330,7 @@ static gboolean
 build_lane (PublishInput *self, GstPad *from, PublishLane lane)
 {
   GstPad *pad = gst_object_ref (from);
-  const gboolean good = append_queue (self, &pad, publish_place_is_live (self->config.place) ? 0 : FILE_BACKLOG_NS);
+  const gboolean good = append_queue (self, &pad, FALSE, 0);
 
   if (good)
     show_pad (self, pad, lane);

@@ -6,6 +6,9 @@
 #include <cuframes.h>
 #include <errno.h>
 
+/* On the bus, as an element message of the pipeline: every lane of the input has come to its end. */
+#define DRAINED "cuframes-publish-drained"
+
 G_DEFINE_QUARK (publish-output-error-quark, publish_output_error)
 
 typedef struct
@@ -55,7 +58,8 @@ on_event (GstPad *pad, GstPadProbeInfo *info, gpointer data)
     is_last = mark_drained (lane);
   g_mutex_unlock (&self->lock);
   if (is_last)
-    gst_element_post_message (self->pipeline, gst_message_new_element (GST_OBJECT (self->pipeline), gst_structure_new_empty (PUBLISH_OUTPUT_DRAINED)));
+    gst_element_post_message (self->pipeline, gst_message_new_element (GST_OBJECT (self->pipeline),
+            gst_structure_new (DRAINED, "input", GST_TYPE_ELEMENT, self->input, NULL)));
   return is_ending ? GST_PAD_PROBE_OK : GST_PAD_PROBE_DROP;
 }
 
@@ -282,6 +286,15 @@ publish_output_end (PublishOutput *self)
     gst_pad_send_event (pad, gst_event_new_segment (&segment));
     gst_pad_send_event (pad, gst_event_new_eos ());
   }
+}
+
+/* Whether an element message says that the input is drained, and not one before it. */
+gboolean
+publish_output_is_drain_of (const GstStructure *structure, GstElement *bin)
+{
+  const GValue *input = gst_structure_has_name (structure, DRAINED) ? gst_structure_get_value (structure, "input") : NULL;
+
+  return input != NULL && g_value_get_object (input) == bin;
 }
 
 void

@@ -42,9 +42,6 @@ typedef struct
   guint subscribers;
 } PublishLaneStats;
 
-/* On the bus, as element messages of the pipeline: every lane of the input that is attached has come to its end. */
-#define PUBLISH_OUTPUT_DRAINED "cuframes-publish-drained"
-
 typedef struct _PublishOutput PublishOutput;
 
 GQuark publish_output_error_quark (void);
@@ -57,6 +54,7 @@ void publish_output_attach (PublishOutput * self, GstElement * bin);
 void publish_output_detach (PublishOutput * self);
 void publish_output_close_lane (PublishOutput * self, PublishLane lane);
 void publish_output_end (PublishOutput * self);
+gboolean publish_output_is_drain_of (const GstStructure * structure, GstElement * bin);
 void publish_output_get_stats (PublishOutput * self, PublishLane lane, PublishLaneStats * ret_stats);
 
 #endif

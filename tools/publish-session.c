@@ -255,7 +255,7 @@ take_drain (Session *self)
   if (self->state == DRAINING)
     lose (self, self->lost_text, FALSE);
   else if (self->state == CONNECTING)
-    lose (self, "there is nothing in it", TRUE);
+    lose (self, "there is nothing in it", !publish_place_is_live (&self->config->place));
   else if (self->state != LIVE)
     return;
   else if (self->is_camera)
@@ -339,7 +339,7 @@ take_element_message (Session *self, GstMessage *message)
   const gboolean is_of_input = self->input != NULL && GST_MESSAGE_SRC (message) == GST_OBJECT (publish_input_peek_bin (self->input));
   gboolean final = FALSE;
 
-  if (gst_structure_has_name (structure, PUBLISH_OUTPUT_DRAINED) && self->input != NULL)
+  if (self->input != NULL && publish_output_is_drain_of (structure, publish_input_peek_bin (self->input)))
     take_drain (self);
   if (!is_of_input)
     return;
@@ -431,7 +431,8 @@ look_for_stall (Session *self, guint64 now)
   self->seen_packets = packets;
   if (self->state == LIVE && now - self->state_ns > GOOD_NS)
     self->delay_s = 0;
-  if (self->config->place.kind == PUBLISH_PLACE_FILE || now - self->packet_ns < self->config->stall_ns)
+  /* Another source may be slow because its readers are. */
+  if (self->config->place.kind == PUBLISH_PLACE_FILE || (self->state == LIVE && !self->is_camera) || now - self->packet_ns < self->config->stall_ns)
     return;
   text = g_strdup_printf ("no picture for %.1f s", (gdouble) self->config->stall_ns / 1e9);
   lose (self, text, FALSE);

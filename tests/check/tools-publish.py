@@ -421,7 +421,8 @@ def test_bad_input(directory):
                             ('pigeon', ['--transport=pigeon', '-c', 'cam1', movie]), ('-5', ['-L', '-5', '-c', 'cam1', movie]), ('a/b', ['-c', 'a/b', movie]),
                             ('x' * 50, ['-c', 'x' * 200, movie]), ('from 2 to 64', ['-c', 'cam1', '--slots=1', movie]), ('999', ['--socket-mode=999', '-c', 'cam1', movie]),
                             ('overflow', ['-c', 'cam1', '--overflow=never', movie]), ('nothing is left', ['-c', 'cam1', '--no-frames', '--no-packets', movie]),
-                            ('no caps', ['-c', 'cam1', '--caps=;;', movie]), ('other', ['-c', 'cam1', movie, 'other'])):
+                            ('no caps', ['-c', 'cam1', '--caps=;;', movie]), ('V4L2', ['-c', 'cam1', '--caps=image/jpeg', movie]),
+                            ('for files', ['-c', 'cam1', '--loop', 'rtsp://127.0.0.1:1/x']), ('other', ['-c', 'cam1', movie, 'other'])):
         fails(USAGE, part, options.publish, *arguments)
     text = os.path.join(directory, 'text')
     with open(text, 'w') as file:
