@@ -54,13 +54,24 @@ mark (ChaosRun * run, ChaosProcess * process)
     process->mark.fds++;
 }
 
+/* A publisher has a lease page and three descriptors for each of them. */
+static gboolean
+all_are_there (const ChaosRun * run)
+{
+  for (guint i = 0; i < run->count; i++)
+    if (run->subscribers[i].pid <= 0 || run->subscribers[i].killed_ns != 0 || !gets_frames (run, i, 0))
+      return FALSE;
+  return TRUE;
+}
+
 /* Those that were started later, when they work. */
 void
 chaos_end_mark_new (ChaosRun * run)
 {
   guint64 now_ns = chaos_now_ns ();
 
-  if (run->publisher.pid > 0 && run->publisher.mark_ns != 0 && now_ns >= run->publisher.mark_ns && run->publisher.continue_ns == 0)
+  if (run->publisher.pid > 0 && run->publisher.mark_ns != 0 && now_ns >= run->publisher.mark_ns && run->publisher.continue_ns == 0
+      && all_are_there (run))
     mark (run, &run->publisher);
   for (guint i = 0; i < run->count; i++) {
     ChaosProcess *process = &run->subscribers[i];
