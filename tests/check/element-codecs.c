@@ -241,6 +241,24 @@ test_other_decoders (void)
   }
 }
 
+/* Samples that lie plane by plane are found by their meta. */
+static void
+test_planar_audio (void)
+{
+  GstElement *publisher;
+  Tally sent, got;
+
+  tally_begin (&sent);
+  tally_begin (&got);
+  publisher = publish ("audiotestsrc num-buffers=20 ! audio/x-raw,format=F32LE,layout=non-interleaved,rate=48000,channels=6,channel-mask=(bitmask)0x3f", &sent);
+  subscribe (&got, "cuframessrc channel=test start=oldest ! audioconvert ! audio/x-raw,format=S16LE,layout=interleaved ! %s",
+      "fakesink name=got sync=false signal-handoffs=true");
+  CHECK_EQUAL (got.count, 20);
+  pipeline_stop (publisher);
+  tally_end (&sent);
+  tally_end (&got);
+}
+
 /* Both ways of keeping time make a file that has every picture, from a recorder that comes when all is over. */
 static void
 test_recordings (void)
@@ -303,6 +321,7 @@ static const ElementTest tests[] = {
   {"what encoders and muxers make crosses unchanged", test_unchanged},
   {"a decoder that comes late decodes from its first picture on", test_late_decoder},
   {"a decoder that joins a stream without its beginning finds what it needs", test_other_decoders},
+  {"planar audio can be read", test_planar_audio},
   {"a recording has every picture", test_recordings},
   {"the encoder makes the key picture that a reader asks for", test_key_picture_on_demand},
 };

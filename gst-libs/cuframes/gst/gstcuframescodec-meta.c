@@ -8,8 +8,8 @@
  *
  * Left out without being counted: GstVideoMeta, which travels in the frame's
  * descriptor, and GstParentBufferMeta, which only keeps memory alive.  Left
- * out and counted: metas tied to memory, audio, protection, and any that
- * nobody can put into bytes. */
+ * out and counted: metas tied to memory, other metas of audio, protection, and
+ * any that nobody can put into bytes. */
 
 #include "gstcuframescodec-private.h"
 

@@ -181,6 +181,12 @@ G_GNUC_INTERNAL void gst_cuframes_codec_put_g_bytes (GstCuframesCodecWriter *
 G_GNUC_INTERNAL GBytes *gst_cuframes_codec_get_g_bytes (GstCuframesCodecReader
     * r);
 
+/* gstcuframescodec-audiometa.c */
+G_GNUC_INTERNAL const GstCuframesCodecMeta *
+gst_cuframes_codec_audio_meta_of_api (GType api);
+G_GNUC_INTERNAL const GstCuframesCodecMeta *
+gst_cuframes_codec_audio_meta_of_kind (guint8 kind);
+
 /* gstcuframescodec-videometa.c */
 G_GNUC_INTERNAL const GstCuframesCodecMeta *gst_cuframes_codec_meta_of_api
     (GType api);

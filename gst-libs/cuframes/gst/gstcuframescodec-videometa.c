@@ -14,7 +14,7 @@
 #define MATRIX_CELLS 16
 
 /* On the wire: numbers are never given to another meta.  10 and up belong to
- * gstcuframescodec-meta.c. */
+ * gstcuframescodec-meta.c, 20 and up to gstcuframescodec-audiometa.c. */
 enum
 {
   META_CROP = 1,
@@ -337,7 +337,7 @@ gst_cuframes_codec_meta_of_api (GType api)
     if (codes[i].get_api () == api)
       return &codes[i];
   }
-  return NULL;
+  return gst_cuframes_codec_audio_meta_of_api (api);
 }
 
 const GstCuframesCodecMeta *
@@ -349,5 +349,5 @@ gst_cuframes_codec_meta_of_kind (guint8 kind)
     if (codes[i].kind == kind)
       return &codes[i];
   }
-  return NULL;
+  return gst_cuframes_codec_audio_meta_of_kind (kind);
 }
