@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fanout-cuda.h"
+#include "stamp-cuda.h"
 
 gsize
 fanout_control_bytes (guint subscribers, guint64 frames)
@@ -171,7 +171,7 @@ fanout_memory_read (FanoutMemory * memory)
         memory->maps += chunk[i] == '\n';
     fclose (file);
   }
-  memory->gpu_kib = fanout_cuda_memory_used_kib ();
+  memory->gpu_kib = stamp_cuda_memory_used_kib ();
 }
 
 /* The first of the names that the element's statistics have; -1 if it has none. */

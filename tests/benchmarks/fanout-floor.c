@@ -6,7 +6,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "fanout-cuda.h"
+#include "stamp-cuda.h"
 
 /* Frames per second of the floor when the cases run without a pace. */
 #define FLOOR_FPS 60
@@ -48,7 +48,7 @@ fanout_waker_main (FanoutChild * child)
 
 typedef struct
 {
-  FanoutCuda *cuda;
+  StampCuda *cuda;
   GstVideoInfo info;
   GstBuffer *frame;
 } Local;
@@ -60,9 +60,9 @@ local_init (Local * self, const FanoutConfig * config)
   if (!config->cuda)
     return;
   gst_video_info_set_format (&self->info, gst_video_format_from_string (config->format), config->width, config->height);
-  self->cuda = fanout_cuda_new ();
+  self->cuda = stamp_cuda_new ();
   if (self->cuda != NULL)
-    self->frame = fanout_cuda_local_frame (self->cuda, &self->info);
+    self->frame = stamp_cuda_local_frame (self->cuda, &self->info);
 }
 
 static guint64
@@ -70,7 +70,7 @@ local_read (Local * self, guint64 from_ns)
 {
   Stamp stamp;
 
-  if (self->frame == NULL || fanout_cuda_read (self->cuda, self->frame, &self->info, &stamp) != STAMP_WHOLE)
+  if (self->frame == NULL || stamp_cuda_read (self->cuda, self->frame, &self->info, &stamp) != STAMP_WHOLE)
     return from_ns;
   return fanout_now_ns ();
 }
@@ -107,7 +107,7 @@ fanout_sleeper_main (FanoutChild * child)
   result->cpu_ns = cpu_begin_ns != 0 ? fanout_cpu_ns () - cpu_begin_ns : 0;
   result->copies = -1;
   gst_clear_buffer (&local.frame);
-  fanout_cuda_free (local.cuda);
+  stamp_cuda_free (local.cuda);
   fanout_child_tell (child, FANOUT_EVENT_DONE, NULL);
   return 0;
 }

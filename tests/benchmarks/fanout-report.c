@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "fanout-cuda.h"
+#include "stamp-cuda.h"
 
 /* What the project allows itself above one and a half times the floor, us. */
 #define ALLOWANCE_HOST_US 20
@@ -392,7 +392,7 @@ gchar *
 fanout_report_machine (gboolean with_gpu)
 {
   gchar *cpu = cpu_model (), *version = gst_version_string ();
-  gchar *gpu = with_gpu ? fanout_cuda_describe () : NULL;
+  gchar *gpu = with_gpu ? stamp_cuda_describe () : NULL;
   struct utsname kernel;
   gchar *text;
 

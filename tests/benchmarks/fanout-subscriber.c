@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "fanout-cuda.h"
+#include "stamp-cuda.h"
 #include "stamp-video.h"
 
 #define RETRY_NS (20 * GST_MSECOND)
@@ -12,7 +12,7 @@
 typedef struct
 {
   FanoutChild *child;
-  FanoutCuda *cuda;
+  StampCuda *cuda;
   GstVideoInfo info;
   StampTracker tracker;
   guint64 frames;               /* that are measured */
@@ -50,7 +50,7 @@ read_stamp (Subscriber * self, GstBuffer * buffer, Stamp * ret_stamp)
   if (stamped && self->cuda == NULL)
     state = read_host (self, buffer, ret_stamp);
   else
-    state = stamped ? fanout_cuda_read (self->cuda, buffer, &self->info, ret_stamp) : read_offset (buffer, ret_stamp);
+    state = stamped ? stamp_cuda_read (self->cuda, buffer, &self->info, ret_stamp) : read_offset (buffer, ret_stamp);
   if (state == STAMP_WHOLE)
     ret_stamp->time_ns = atomic_load (&self->child->control->times[ret_stamp->number % FANOUT_TIMES]);
   return state;
@@ -216,7 +216,7 @@ fanout_subscriber_main (FanoutChild * child)
   gst_video_info_set_format (&self.info, gst_video_format_from_string (config->format), config->width, config->height);
   self.slow = child->index >= config->subscribers - MIN (config->slow, config->subscribers);
   if (config->cuda)
-    self.cuda = fanout_cuda_new ();
+    self.cuda = stamp_cuda_new ();
   fanout_child_touch_samples (fanout_samples_pad (child->control, child->index), 2 * config->frames);
   while (!run_once (&self, &failure) && fanout_now_ns () < deadline_ns) {
     g_clear_pointer (&failure, g_free);
@@ -224,7 +224,7 @@ fanout_subscriber_main (FanoutChild * child)
   }
   if (failure != NULL)
     fanout_child_tell (child, FANOUT_EVENT_FAILED, failure);
-  fanout_cuda_free (self.cuda);
+  stamp_cuda_free (self.cuda);
   g_free (failure);
   return failure != NULL;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fanout-cuda.h"
+#include "stamp-cuda.h"
 #include "fanout-report.h"
 #include "fanout-run.h"
 
@@ -146,8 +146,8 @@ missing (const Preset * preset)
 {
   GstElementFactory *factory;
 
-  if (preset->cuda && fanout_cuda_missing () != NULL)
-    return g_strdup (fanout_cuda_missing ());
+  if (preset->cuda && stamp_cuda_missing () != NULL)
+    return g_strdup (stamp_cuda_missing ());
   if (preset->needs == NULL)
     return NULL;
   factory = gst_element_factory_find (preset->needs);
@@ -230,7 +230,7 @@ uses (gchar ** cases, gboolean cuda)
   for (guint i = 0; cases[i] != NULL; i++) {
     const Preset *preset = find_preset (cases[i]);
 
-    if (preset->cuda == cuda && (!cuda || fanout_cuda_missing () == NULL))
+    if (preset->cuda == cuda && (!cuda || stamp_cuda_missing () == NULL))
       return TRUE;
   }
   return FALSE;

@@ -2,7 +2,7 @@
 /* The publisher's process: stamped frames into cuframessink. */
 #include "chaos.h"
 
-#include "fanout-cuda.h"
+#include "stamp-cuda.h"
 
 typedef struct
 {
@@ -32,7 +32,7 @@ look (gpointer data)
   atomic_store (&self->publisher->now_copies, stat_of (stats, "copies"));
   atomic_store (&self->publisher->now_evicted, stat_of (stats, "evicted"));
   gst_structure_free (stats);
-  atomic_store (&self->publisher->gpu_kib, fanout_cuda_memory_used_kib ());
+  atomic_store (&self->publisher->gpu_kib, stamp_cuda_memory_used_kib ());
 }
 
 int

@@ -4,7 +4,7 @@
 
 #include <time.h>
 
-#include "fanout-cuda.h"
+#include "stamp-cuda.h"
 #include "stamp-video.h"
 
 #define HOLD_NS GST_SECOND
@@ -24,7 +24,7 @@ typedef struct
   ChaosChild *child;
   ChaosSubscriber *counts;
   ChaosKind kind;
-  FanoutCuda *cuda;
+  StampCuda *cuda;
   GMutex reading;               /* frames on the GPU are read from two threads */
   GstVideoInfo info, end_info;
   StampTracker tracker;
@@ -60,7 +60,7 @@ read_stamp (Subscriber * self, const GstVideoInfo * info, GstBuffer * buffer, St
   if (self->cuda == NULL)
     return read_host (info, buffer, self->child->shared->config.every_byte, ret_stamp);
   g_mutex_lock (&self->reading);
-  state = fanout_cuda_read (self->cuda, buffer, info, ret_stamp);
+  state = stamp_cuda_read (self->cuda, buffer, info, ret_stamp);
   g_mutex_unlock (&self->reading);
   return state;
 }
@@ -304,7 +304,7 @@ chaos_subscriber_main (ChaosChild * child)
   g_mutex_init (&self.reading);
   self.stops = atomic_load (&self.counts->stops);
   if (child->shared->config.cuda)
-    self.cuda = fanout_cuda_new ();
+    self.cuda = stamp_cuda_new ();
   pipeline = build (&self, &error);
   if (pipeline == NULL)
     return fail (&self, error->message);
@@ -314,7 +314,7 @@ chaos_subscriber_main (ChaosChild * child)
   gst_element_set_state (pipeline, GST_STATE_NULL);
   give_back (&self, G_MAXUINT64);
   gst_object_unref (pipeline);
-  fanout_cuda_free (self.cuda);
+  stamp_cuda_free (self.cuda);
   g_mutex_clear (&self.reading);
   g_free (failure);
   return status;

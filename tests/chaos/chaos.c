@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "fanout-cuda.h"
+#include "stamp-cuda.h"
 
 #define START_NS (60 * GST_SECOND)
 #define MARK_AFTER_NS (2 * GST_SECOND)
@@ -48,8 +48,8 @@ check_config (ChaosConfig * config, const gchar * size, gint64 seed, GError ** e
     g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--packets are never in GPU memory");
     return FALSE;
   }
-  if (config->cuda && fanout_cuda_missing () != NULL) {
-    g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "--cuda: %s", fanout_cuda_missing ());
+  if (config->cuda && stamp_cuda_missing () != NULL) {
+    g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "--cuda: %s", stamp_cuda_missing ());
     return FALSE;
   }
   config->width &= ~1u;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Stamps in GPU memory: small copies from and to pinned host memory on the stream that the frame carries, so that nothing but them
  * and the transport is measured. */
-#include "fanout-cuda.h"
+#include "stamp-cuda.h"
 
 #include <dlfcn.h>
 #include <gst/cuda/cuda-gst.h>
@@ -17,7 +17,7 @@
 /* More than any queue of frames holds, so that no cell is written while the GPU still has to read it. */
 #define CELLS 4096
 
-struct _FanoutCuda
+struct _StampCuda
 {
   GstCudaContext *context;
   guint8 *cells;                /* pinned */
@@ -34,7 +34,7 @@ static GstCudaContext *counted;
 #include <gst/cuda/gstcudastream.h>
 
 static CUstream
-stream_of (FanoutCuda * cuda, GstMemory * memory, gboolean * ret_carried)
+stream_of (StampCuda * cuda, GstMemory * memory, gboolean * ret_carried)
 {
   GstCudaStream *stream = gst_cuda_memory_get_stream (GST_CUDA_MEMORY_CAST (memory));
 
@@ -49,7 +49,7 @@ mark_unsynchronised (GstMemory * memory)
 }
 
 void
-fanout_cuda_configure (FanoutCuda * cuda, GstStructure * pool_config)
+stamp_cuda_configure (StampCuda * cuda, GstStructure * pool_config)
 {
   if (cuda->carried == NULL)
     cuda->carried = gst_cuda_stream_new (cuda->context);
@@ -58,13 +58,13 @@ fanout_cuda_configure (FanoutCuda * cuda, GstStructure * pool_config)
 }
 
 static void
-drop_stream (FanoutCuda * cuda)
+drop_stream (StampCuda * cuda)
 {
   gst_clear_cuda_stream ((GstCudaStream **) & cuda->carried);
 }
 #else
 static CUstream
-stream_of (FanoutCuda * cuda, GstMemory * memory, gboolean * ret_carried)
+stream_of (StampCuda * cuda, GstMemory * memory, gboolean * ret_carried)
 {
   (void) memory;
   *ret_carried = FALSE;
@@ -78,13 +78,13 @@ mark_unsynchronised (GstMemory * memory)
 }
 
 void
-fanout_cuda_configure (FanoutCuda * cuda, GstStructure * pool_config)
+stamp_cuda_configure (StampCuda * cuda, GstStructure * pool_config)
 {
   (void) cuda, (void) pool_config;
 }
 
 static void
-drop_stream (FanoutCuda * cuda)
+drop_stream (StampCuda * cuda)
 {
   (void) cuda;
 }
@@ -103,7 +103,7 @@ look_for_driver (const gchar ** ret_missing)
 }
 
 const gchar *
-fanout_cuda_missing (void)
+stamp_cuda_missing (void)
 {
   static const gchar *missing;
   static gboolean looked;
@@ -130,14 +130,14 @@ driver_release (void)
 }
 
 gchar *
-fanout_cuda_describe (void)
+stamp_cuda_describe (void)
 {
   gchar name[128] = "";
   gchar *release, *text;
   CUdevice device;
   int version = 0;
 
-  if (fanout_cuda_missing () != NULL || CuDeviceGet (&device, DEVICE) != CUDA_SUCCESS)
+  if (stamp_cuda_missing () != NULL || CuDeviceGet (&device, DEVICE) != CUDA_SUCCESS)
     return NULL;
   CuDeviceGetName (name, sizeof name, device);
   CuDriverGetVersion (&version);
@@ -148,7 +148,7 @@ fanout_cuda_describe (void)
 }
 
 guint64
-fanout_cuda_memory_used_kib (void)
+stamp_cuda_memory_used_kib (void)
 {
   static CUresult (*get_info) (size_t * unused, size_t * total);
   size_t unused = 0, total = 0;
@@ -169,17 +169,17 @@ fanout_cuda_memory_used_kib (void)
   return (total - unused) / 1024;
 }
 
-FanoutCuda *
-fanout_cuda_new (void)
+StampCuda *
+stamp_cuda_new (void)
 {
-  if (fanout_cuda_missing () != NULL)
+  if (stamp_cuda_missing () != NULL)
     return NULL;
   gst_cuda_memory_init_once ();
-  return g_new0 (FanoutCuda, 1);
+  return g_new0 (StampCuda, 1);
 }
 
 void
-fanout_cuda_free (FanoutCuda * cuda)
+stamp_cuda_free (StampCuda * cuda)
 {
   if (cuda == NULL)
     return;
@@ -198,7 +198,7 @@ fanout_cuda_free (FanoutCuda * cuda)
 
 /* Takes what it needs in the context; which is the one that the first frame or the pipeline brings. */
 static gboolean
-settle (FanoutCuda * cuda, GstCudaContext * context)
+settle (StampCuda * cuda, GstCudaContext * context)
 {
   gboolean good;
 
@@ -216,25 +216,25 @@ settle (FanoutCuda * cuda, GstCudaContext * context)
 }
 
 gboolean
-fanout_cuda_open (FanoutCuda * cuda, GstElement * element)
+stamp_cuda_open (StampCuda * cuda, GstElement * element)
 {
   return gst_cuda_ensure_element_context (element, DEVICE, &cuda->context) && settle (cuda, cuda->context);
 }
 
 void
-fanout_cuda_set_context (FanoutCuda * cuda, GstElement * element, GstContext * context)
+stamp_cuda_set_context (StampCuda * cuda, GstElement * element, GstContext * context)
 {
   gst_cuda_handle_set_context (element, context, DEVICE, &cuda->context);
 }
 
 gboolean
-fanout_cuda_query (FanoutCuda * cuda, GstElement * element, GstQuery * query)
+stamp_cuda_query (StampCuda * cuda, GstElement * element, GstQuery * query)
 {
   return GST_QUERY_TYPE (query) == GST_QUERY_CONTEXT && gst_cuda_handle_context_query (element, query, cuda->context);
 }
 
 GstBufferPool *
-fanout_cuda_pool_new (FanoutCuda * cuda)
+stamp_cuda_pool_new (StampCuda * cuda)
 {
   return gst_cuda_buffer_pool_new (cuda->context);
 }
@@ -270,13 +270,13 @@ copy_stamp (GstVideoFrame * frame, guint8 * cell, gboolean to_device, CUstream s
 }
 
 static guint8 *
-take_cell (FanoutCuda * cuda)
+take_cell (StampCuda * cuda)
 {
   return cuda->cells + (gsize) (cuda->next_cell++ % CELLS) * CELL_BYTES;
 }
 
 gboolean
-fanout_cuda_write (FanoutCuda * cuda, GstBuffer * buffer, const GstVideoInfo * info, const Stamp * stamp)
+stamp_cuda_write (StampCuda * cuda, GstBuffer * buffer, const GstVideoInfo * info, const Stamp * stamp)
 {
   GstMemory *memory = gst_buffer_peek_memory (buffer, 0);
   GstVideoFrame frame;
@@ -304,7 +304,7 @@ fanout_cuda_write (FanoutCuda * cuda, GstBuffer * buffer, const GstVideoInfo * i
 }
 
 StampState
-fanout_cuda_read (FanoutCuda * cuda, GstBuffer * buffer, const GstVideoInfo * info, Stamp * ret_stamp)
+stamp_cuda_read (StampCuda * cuda, GstBuffer * buffer, const GstVideoInfo * info, Stamp * ret_stamp)
 {
   GstMemory *memory = gst_buffer_peek_memory (buffer, 0);
   GstVideoFrame frame;
@@ -327,7 +327,7 @@ fanout_cuda_read (FanoutCuda * cuda, GstBuffer * buffer, const GstVideoInfo * in
 }
 
 GstBuffer *
-fanout_cuda_local_frame (FanoutCuda * cuda, const GstVideoInfo * info)
+stamp_cuda_local_frame (StampCuda * cuda, const GstVideoInfo * info)
 {
   GstCudaContext *context = gst_cuda_context_new (DEVICE);
   GstCaps *caps = gst_video_info_to_caps ((GstVideoInfo *) info);
@@ -342,13 +342,13 @@ fanout_cuda_local_frame (FanoutCuda * cuda, const GstVideoInfo * info)
     config = gst_buffer_pool_get_config (pool);
     gst_buffer_pool_config_set_params (config, caps, (guint) GST_VIDEO_INFO_SIZE (info), 0, 0);
     gst_buffer_pool_config_add_option (config, GST_BUFFER_POOL_OPTION_VIDEO_META);
-    fanout_cuda_configure (cuda, config);
+    stamp_cuda_configure (cuda, config);
     if (gst_buffer_pool_set_config (pool, config) && gst_buffer_pool_set_active (pool, TRUE))
       gst_buffer_pool_acquire_buffer (pool, &buffer, NULL);
     gst_buffer_pool_set_active (pool, FALSE);
     gst_object_unref (pool);
   }
-  if (buffer != NULL && !fanout_cuda_write (cuda, buffer, info, &stamp))
+  if (buffer != NULL && !stamp_cuda_write (cuda, buffer, info, &stamp))
     gst_clear_buffer (&buffer);
   gst_caps_unref (caps);
   gst_clear_object (&context);
