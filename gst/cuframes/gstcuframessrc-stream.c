@@ -313,6 +313,8 @@ stamp_packet (GstCuframesSrc * self, GstBuffer * buffer, guint64 moment_ns)
   if (moment_ns == CUFRAMES_NONE || !gst_cuframes_timing_follow (&self->timing, GST_ELEMENT (self)))
     return;
   sign = gst_cuframes_clock_to_running_time_full (&self->timing.clock, moment_ns, &running_time);
+  if (sign == 0)
+    return;
   presentation = decoding = sign < 0 ? -(gint64) running_time : (gint64) running_time;
   GST_LOG_OBJECT (self, "a packet is due at %s%" GST_TIME_FORMAT, sign < 0 ? "-" : "", GST_TIME_ARGS (running_time));
   if (GST_CLOCK_TIME_IS_VALID (pts) && GST_CLOCK_TIME_IS_VALID (dts))
