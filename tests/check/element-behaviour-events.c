@@ -99,31 +99,6 @@ test_queries_of_src (void)
   both_close (&feeder, &catcher);
 }
 
-static GstPadProbeReturn
-answer_latency (GstPad * pad, GstPadProbeInfo * info, gpointer data)
-{
-  GstQuery *query = GST_PAD_PROBE_INFO_QUERY (info);
-
-  if (GST_QUERY_TYPE (query) != GST_QUERY_LATENCY)
-    return GST_PAD_PROBE_OK;
-  gst_query_set_latency (query, TRUE, *(GstClockTime *) data, GST_CLOCK_TIME_NONE);
-  return GST_PAD_PROBE_HANDLED;
-}
-
-static GstClockTime
-ask_latency (Catcher * catcher)
-{
-  GstQuery *query = gst_query_new_latency ();
-  GstClockTime min = GST_CLOCK_TIME_NONE;
-  gboolean live = FALSE;
-
-  if (gst_pad_peer_query (catcher->pad, query))
-    gst_query_parse_latency (query, &live, &min, NULL);
-  gst_query_unref (query);
-  CHECK (live);
-  return min;
-}
-
 /* Its frames come when upstream has them, which is as late as upstream says, whether it waits for a moment or not. */
 static void
 test_latency_without_sync (void)
@@ -133,17 +108,17 @@ test_latency_without_sync (void)
   Catcher catcher;
 
   feeder_prepare (&feeder, "sync=false");
-  gst_pad_add_probe (feeder.pad, GST_PAD_PROBE_TYPE_QUERY_UPSTREAM, answer_latency, &latency, NULL);
+  feeder_answer_latency (&feeder, &latency);
   REQUIRE (pipeline_play (feeder.pipeline));
   REQUIRE (catcher_open (&catcher, "start=oldest"));
-  CHECK_EQUAL (ask_latency (&catcher), 0);
+  CHECK_EQUAL (catcher_ask_latency (&catcher), 0);
   REQUIRE (feeder_begin (&feeder, SMALL));
   CHECK (feeder_push_at (&feeder, 1, 0) == GST_FLOW_OK);
-  CHECK (WAIT_UNTIL (ask_latency (&catcher) == 40 * GST_MSECOND));
+  CHECK (WAIT_UNTIL (catcher_ask_latency (&catcher) == 40 * GST_MSECOND));
   latency = 70 * GST_MSECOND;
   CHECK (gst_bin_recalculate_latency (GST_BIN (feeder.pipeline)));
   CHECK (feeder_push_at (&feeder, 2, FRAME_NS) == GST_FLOW_OK);
-  CHECK (WAIT_UNTIL (ask_latency (&catcher) == 70 * GST_MSECOND));
+  CHECK (WAIT_UNTIL (catcher_ask_latency (&catcher) == 70 * GST_MSECOND));
   both_close (&feeder, &catcher);
 }
 

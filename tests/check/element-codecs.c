@@ -79,7 +79,7 @@ publish (const char *stream, Tally * tally)
 
   watch (pipeline, "direct", tally);
   if (!pipeline_play (pipeline) || !pipeline_reaches_eos (pipeline))
-    element_fail (__FILE__, __LINE__, __func__, stream);
+    fixture_fail (__FILE__, __LINE__, __func__, stream);
   return pipeline;
 }
 
@@ -146,7 +146,7 @@ test_unchanged (void)
     subscribe (&got, "cuframessrc channel=test start=oldest timestamps=original ! fakesink name=%s sync=false signal-handoffs=true", "got");
     if (got.count != sent.count || strcmp (g_checksum_get_string (got.sum), g_checksum_get_string (sent.sum)) != 0) {
       gchar *text = g_strdup_printf ("%s: %u packets of %u came, or they differ", streams[i].name, got.count, sent.count);
-      element_fail (__FILE__, __LINE__, __func__, text);
+      fixture_fail (__FILE__, __LINE__, __func__, text);
       g_free (text);
     }
     CHECK (sent.count > 0);
@@ -191,7 +191,7 @@ test_late_decoder (void)
     subscribe (&got, "cuframessrc channel=test ! %s", rest);
     if (got.count != 10 || got.corrupted > 0) {
       gchar *text = g_strdup_printf ("%s: %u pictures came, %u of them broken", codings[i].name, got.count, got.corrupted);
-      element_fail (__FILE__, __LINE__, __func__, text);
+      fixture_fail (__FILE__, __LINE__, __func__, text);
       g_free (text);
     }
     pipeline_stop (publisher);
@@ -234,7 +234,7 @@ test_other_decoders (void)
     watch (subscriber, "got", &got);
     CHECK (pipeline_play (subscriber));
     if (!WAIT_UNTIL (got.count > 5) || got.corrupted > 0 || !is_quiet (subscriber))
-      element_fail (__FILE__, __LINE__, __func__, decoders[i].name);
+      fixture_fail (__FILE__, __LINE__, __func__, decoders[i].name);
     pipeline_stop (subscriber);
     pipeline_stop (publisher);
     tally_end (&got);
@@ -276,10 +276,10 @@ test_recordings (void)
     tally_begin (&sent);
     tally_begin (&got);
     publisher = publish (SHORT "x264enc key-int-max=10 bframes=2 ! video/x-h264,stream-format=avc", &sent);
-    recorder = pipeline_new ("cuframessrc channel=test %s ! h264parse ! %s ! filesink location=%s", properties[i % 2], muxers[i / 2], test_path ("file"));
+    recorder = pipeline_new ("cuframessrc channel=test %s ! h264parse ! %s ! filesink location=%s", properties[i % 2], muxers[i / 2], fixture_path ("file"));
     CHECK (pipeline_play (recorder) && pipeline_reaches_eos (recorder) && is_quiet (recorder));
     pipeline_stop (recorder);
-    player = pipeline_new ("filesrc location=%s ! %s ! h264parse ! avdec_h264 ! fakesink name=got sync=false signal-handoffs=true", test_path ("file"),
+    player = pipeline_new ("filesrc location=%s ! %s ! h264parse ! avdec_h264 ! fakesink name=got sync=false signal-handoffs=true", fixture_path ("file"),
         demuxers[i / 2]);
     watch (player, "got", &got);
     CHECK (pipeline_play (player) && pipeline_reaches_eos (player) && is_quiet (player));
@@ -317,7 +317,7 @@ test_key_picture_on_demand (void)
   tally_end (&got);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"what encoders and muxers make crosses unchanged", test_unchanged},
   {"a decoder that comes late decodes from its first picture on", test_late_decoder},
   {"a decoder that joins a stream without its beginning finds what it needs", test_other_decoders},

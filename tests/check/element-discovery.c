@@ -340,11 +340,11 @@ test_monitor (void)
 static GstDevice *
 await_at_monitor (GstBus * bus, GstMessageType type)
 {
-  const guint64 end = now_ns () + BOUND_NS;
+  const guint64 end = fixture_now_ns () + FIXTURE_BOUND_NS;
   GstDevice *device = NULL;
 
-  while (device == NULL && now_ns () < end) {
-    GstMessage *message = gst_bus_timed_pop_filtered (bus, end - now_ns (), type);
+  while (device == NULL && fixture_now_ns () < end) {
+    GstMessage *message = gst_bus_timed_pop_filtered (bus, end - fixture_now_ns (), type);
     if (message == NULL)
       return NULL;
     if (type == GST_MESSAGE_DEVICE_ADDED)
@@ -365,24 +365,24 @@ check_monitor_follows (GstBus * bus, gboolean is_killed)
   GstDevice *device;
   Child child;
 
-  start = now_ns ();
+  start = fixture_now_ns ();
   REQUIRE (publish (&child, "", SMALL));
   device = await_at_monitor (bus, GST_MESSAGE_DEVICE_ADDED);
-  shown_ns = now_ns () - start;
+  shown_ns = fixture_now_ns () - start;
   CHECK (device_has_caps (device, SMALL));
   gst_clear_object (&device);
-  start = now_ns ();
+  start = fixture_now_ns ();
   if (is_killed)
     child_kill (&child);
   else
     child_end (&child);
   device = await_at_monitor (bus, GST_MESSAGE_DEVICE_REMOVED);
-  gone_ns = now_ns () - start;
+  gone_ns = fixture_now_ns () - start;
   REQUIRE (device != NULL);
   gst_clear_object (&device);
   printf ("     shown %" G_GUINT64_FORMAT " ms after its process was begun, gone %" G_GUINT64_FORMAT " ms after it was %s\n", shown_ns / GST_MSECOND,
       gone_ns / GST_MSECOND, is_killed ? "killed" : "ended");
-  CHECK (element_is_slow () || (shown_ns < AT_MOST_NS && gone_ns < AT_MOST_NS));
+  CHECK (fixture_is_slow () || (shown_ns < AT_MOST_NS && gone_ns < AT_MOST_NS));
 }
 
 static void

@@ -21,20 +21,6 @@ extern const size_t element_role_count;
 #define ELEMENT_MAIN(tests, roles, role_count) \
   int main (int argc, char **argv) { return fixture_main (argc, argv, &element_part, tests, G_N_ELEMENTS (tests), roles, role_count); }
 
-/* Former names, until all tests use the new ones. */
-#define ElementTest FixtureTest
-#define ElementRole FixtureRole
-#define BOUND_NS FIXTURE_BOUND_NS
-#define now_ns fixture_now_ns
-#define count_fds fixture_count_fds
-#define count_mappings() fixture_count_mappings ("memfd:cuframes")
-#define test_directory fixture_directory
-#define test_path fixture_path
-#define element_skip fixture_skip
-#define element_is_slow fixture_is_slow
-#define element_yield fixture_yield
-#define element_fail fixture_fail
-
 gboolean element_lacks (const char *factory);   /* then the test is skipped */
 
 /* Any pipeline; its elements are known to be gone when the test ends. */
@@ -73,6 +59,8 @@ gboolean feeder_negotiate (Feeder * feeder);    /* the sink's pool */
 gboolean feeder_begin (Feeder * feeder, const char *caps);      /* both */
 GstBuffer *feeder_frame (Feeder * feeder, guint64 number);      /* of the pool, stamped and with time stamps */
 GstBuffer *feeder_own_frame (Feeder * feeder, guint64 number);  /* of system memory */
+/* Upstream of the sink says that it is live and that late; *latency is looked at each time. */
+void feeder_answer_latency (Feeder * feeder, GstClockTime * latency);
 GstFlowReturn feeder_push (Feeder * feeder, guint64 first, guint count);
 gboolean stamp_buffer (GstBuffer * buffer, const GstVideoInfo * info, guint64 number, guint64 source);
 
@@ -117,5 +105,6 @@ guint64 item_number (CatcherItem * item);
 guint64 buffer_number (GstBuffer * buffer, GstCaps * caps);
 guint64 catcher_take_number (Catcher * catcher);
 gboolean catcher_is_sound (Catcher * catcher);  /* nothing torn, twice or out of order so far */
+GstClockTime catcher_ask_latency (Catcher * catcher);   /* of the src, which is live */
 
 #endif

@@ -35,7 +35,7 @@ check_caps (Catcher * catcher, const char *text)
   gst_event_parse_caps (event, &caps);
   if (!gst_caps_is_equal (caps, expected)) {
     gchar *found = gst_caps_to_string (caps);
-    element_fail (__FILE__, __LINE__, __func__, found);
+    fixture_fail (__FILE__, __LINE__, __func__, found);
     g_free (found);
   }
   gst_caps_unref (expected);
@@ -162,7 +162,7 @@ test_key_points (void)
       REQUIRE (item != NULL);
       if (GST_BUFFER_OFFSET (item->object) != k) {
         gchar *text = g_strdup_printf ("%s: unit %u comes, not %u", stream->caps, (guint) GST_BUFFER_OFFSET (item->object), k);
-        element_fail (__FILE__, __LINE__, __func__, text);
+        fixture_fail (__FILE__, __LINE__, __func__, text);
         g_free (text);
       }
       item_free (item);
@@ -395,7 +395,7 @@ test_caps_query (void)
   part (&feeder, &catcher);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"new caps come in their place, the same ones begin nothing", test_caps_change},
   {"a channel goes from frames to packets and back, and frames stay where they are", test_frames_and_packets},
   {"the key point is the first packet of its picture, with what stands before it", test_key_points},

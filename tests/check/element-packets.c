@@ -92,7 +92,7 @@ follow_gaps (Catcher * catcher, guint64 end, guint * gaps)
     GstBuffer *buffer;
     const guint64 number = packet_catcher_take (catcher, &buffer);
     if (number == TORN || number <= last) {
-      element_fail (__FILE__, __LINE__, __func__, "every packet is whole and later than the one before");
+      fixture_fail (__FILE__, __LINE__, __func__, "every packet is whole and later than the one before");
       gst_clear_buffer (&buffer);
       return came;
     }
@@ -314,7 +314,7 @@ test_late_key_unit (void)
   join_next (&catchers[1]);
   while (g_atomic_int_get (&feeder.keyframes) < 2 && number < 100000) {
     CHECK (gst_pad_push (feeder.pad, packet_new (number++, 100, FALSE)) == GST_FLOW_OK);
-    element_yield ();
+    fixture_yield ();
   }
   CHECK_EQUAL (g_atomic_int_get (&feeder.keyframes), 2);
   CHECK (gst_pad_push (feeder.pad, packet_new (number, 100, TRUE)) == GST_FLOW_OK);
@@ -366,9 +366,9 @@ test_reconnection (void)
   catcher_close (&catcher);
 }
 
-static const ElementRole roles[] = { {"packets", play_packets}, {"packet-reader", play_packet_reader} };
+static const FixtureRole roles[] = { {"packets", play_packets}, {"packet-reader", play_packet_reader} };
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"2000 packets of 200 bytes to 2 MB come whole, in order and with everything that they had", test_mixed_sizes},
   {"a slow reader goes on at key points and counts what it missed", test_slow_reader},
   {"a reader of a publisher that runs is never handed a torn packet", test_running_reader},

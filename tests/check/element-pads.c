@@ -453,3 +453,34 @@ feeder_push_at (Feeder * feeder, guint64 number, GstClockTime pts)
   GST_BUFFER_PTS (buffer) = pts;
   return gst_pad_push (feeder->pad, buffer);
 }
+
+static GstPadProbeReturn
+answer_latency (GstPad * pad, GstPadProbeInfo * info, gpointer data)
+{
+  GstQuery *query = GST_PAD_PROBE_INFO_QUERY (info);
+
+  if (GST_QUERY_TYPE (query) != GST_QUERY_LATENCY)
+    return GST_PAD_PROBE_OK;
+  gst_query_set_latency (query, TRUE, *(GstClockTime *) data, GST_CLOCK_TIME_NONE);
+  return GST_PAD_PROBE_HANDLED;
+}
+
+GstClockTime
+catcher_ask_latency (Catcher * catcher)
+{
+  GstQuery *query = gst_query_new_latency ();
+  GstClockTime min = GST_CLOCK_TIME_NONE;
+  gboolean live = FALSE;
+
+  if (gst_pad_peer_query (catcher->pad, query))
+    gst_query_parse_latency (query, &live, &min, NULL);
+  gst_query_unref (query);
+  CHECK (live);
+  return min;
+}
+
+void
+feeder_answer_latency (Feeder * feeder, GstClockTime * latency)
+{
+  gst_pad_add_probe (feeder->pad, GST_PAD_PROBE_TYPE_QUERY_UPSTREAM, answer_latency, latency, NULL);
+}

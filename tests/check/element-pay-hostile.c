@@ -505,7 +505,7 @@ check_next (Sender * sender, guint64 number, guint64 invalid_before, const char 
 {
   send_good (sender, number);
   if (catcher_take_number (&sender->catcher) != number || stat_of (sender->catcher.element, "invalid") <= (gint64) invalid_before)
-    element_fail (__FILE__, __LINE__, __func__, what);
+    fixture_fail (__FILE__, __LINE__, __func__, what);
 }
 
 static void
@@ -517,7 +517,7 @@ send_spoiled (int type)
   sender_open (&sender, type);
   send_good (&sender, 1);
   CHECK_EQUAL (catcher_take_number (&sender.catcher), 1);
-  fds = count_fds ();
+  fds = fixture_count_fds ();
   for (guint i = 0; i < G_N_ELEMENTS (spoilers); i++) {
     const guint64 invalid = (guint64) stat_of (sender.catcher.element, "invalid");
     Forgery forgery;
@@ -526,7 +526,7 @@ send_spoiled (int type)
     send_whole (&sender, &forgery);
     check_next (&sender, 2 + i, invalid, spoilers[i].what);
   }
-  CHECK (WAIT_UNTIL (count_fds () <= fds));
+  CHECK (WAIT_UNTIL (fixture_count_fds () <= fds));
   sender_close (&sender);
 }
 
@@ -755,7 +755,7 @@ test_warnings (void)
   Forgery forgery;
   gchar *text;
   guint count = 0;
-  const guint64 start = now_ns ();
+  const guint64 start = fixture_now_ns ();
 
   sender_open (&sender, SOCK_SEQPACKET);
   for (guint i = 0; i < 300; i++) {
@@ -764,13 +764,13 @@ test_warnings (void)
     send_whole (&sender, &forgery);
     CHECK (WAIT_UNTIL (stat_of (sender.catcher.element, "invalid") > (gint64) i));
   }
-  text = take_warning (sender.catcher.pipeline, BOUND_NS);
+  text = take_warning (sender.catcher.pipeline, FIXTURE_BOUND_NS);
   CHECK (text != NULL && strstr (text, "sealed") != NULL);
   for (; text != NULL; count++) {
     g_free (text);
     text = take_warning (sender.catcher.pipeline, 0);
   }
-  CHECK (count >= 1 && count <= (now_ns () - start) / GST_SECOND + 1);
+  CHECK (count >= 1 && count <= (fixture_now_ns () - start) / GST_SECOND + 1);
   sender_close (&sender);
 }
 
@@ -789,7 +789,7 @@ test_holes (void)
   sender_close (&sender);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"messages that are not sound are left out on a stream socket", test_stream},
   {"messages that are not sound are left out on a sequenced packet socket", test_seqpacket},
   {"a message may come in parts", test_parts},

@@ -48,7 +48,7 @@ play_payer (int argc, char **argv)
     else if (g_str_has_prefix (line, "stat "))
       printf ("stat %" G_GINT64_FORMAT "\n", stat_of (feeder.element, line + 5));
     else if (strcmp (line, "fds") == 0)
-      printf ("fds %u\n", count_fds ());
+      printf ("fds %u\n", fixture_count_fds ());
     else if (strcmp (line, "gap") == 0)
       printf ("gap %d\n", feeder_event (&feeder, gst_event_new_gap (0, 1)));
     else if (strcmp (line, "eos") == 0)
@@ -179,14 +179,14 @@ test_descriptors (void)
     CHECK (child_expect (&child, "pushed 0"));
     let_go (&child, &catcher);
     there = ask (&child, "fds", "fds ");
-    here = count_fds ();
+    here = fixture_count_fds ();
     order = g_strdup_printf ("%s 41 1000", ways[i]);
     child_say (&child, "%s", order);
     REQUIRE (take_numbers (&catcher, 41, 1000));
     CHECK (child_expect (&child, "pushed 0"));
     let_go (&child, &catcher);
     CHECK_EQUAL (ask (&child, "fds", "fds "), there);
-    CHECK (WAIT_UNTIL (count_fds () == here));
+    CHECK (WAIT_UNTIL (fixture_count_fds () == here));
     g_free (order);
     CHECK_EQUAL (child_end (&child), 0);
     CHECK (WAIT_UNTIL (catcher.ended));
@@ -799,7 +799,7 @@ test_foreign_features (void)
   feeder_close (&feeder);
 }
 
-static const ElementTest tests[] = {
+static const FixtureTest tests[] = {
   {"frames cross to another process over a stream socket", test_stream},
   {"frames cross to another process over a sequenced packet socket", test_seqpacket},
   {"frames cross to another process over a datagram socket", test_dgram},
@@ -822,7 +822,7 @@ static const ElementTest tests[] = {
   {"memory of other kinds is refused in words", test_foreign_features},
 };
 
-static const ElementRole roles[] = {
+static const FixtureRole roles[] = {
   {"payer", play_payer},
 };
 

@@ -499,31 +499,6 @@ test_frames_before_base_time (void)
   feeder_close (&feeder);
 }
 
-static GstPadProbeReturn
-answer_latency (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
-{
-  GstQuery *query = GST_PAD_PROBE_INFO_QUERY (info);
-
-  if (GST_QUERY_TYPE (query) != GST_QUERY_LATENCY)
-    return GST_PAD_PROBE_OK;
-  gst_query_set_latency (query, TRUE, *(GstClockTime *) user_data, GST_CLOCK_TIME_NONE);
-  return GST_PAD_PROBE_HANDLED;
-}
-
-static GstClockTime
-ask_latency (Catcher * catcher)
-{
-  GstQuery *query = gst_query_new_latency ();
-  GstClockTime min = GST_CLOCK_TIME_NONE;
-  gboolean live = FALSE;
-
-  if (gst_pad_peer_query (catcher->pad, query))
-    gst_query_parse_latency (query, &live, &min, NULL);
-  gst_query_unref (query);
-  CHECK (live);
-  return min;
-}
-
 static void
 test_latency (void)
 {
@@ -533,18 +508,18 @@ test_latency (void)
 
   REQUIRE (feeder_open (&feeder, "sync=true processing-deadline=0"));
   gst_element_set_state (feeder.pipeline, GST_STATE_READY);
-  gst_pad_add_probe (feeder.pad, GST_PAD_PROBE_TYPE_QUERY_UPSTREAM, answer_latency, &latency, NULL);
+  feeder_answer_latency (&feeder, &latency);
   REQUIRE (pipeline_play (feeder.pipeline));
   REQUIRE (catcher_open (&catcher, ""));
-  CHECK_EQUAL (ask_latency (&catcher), 0);
+  CHECK_EQUAL (catcher_ask_latency (&catcher), 0);
   REQUIRE (feeder_begin (&feeder, SMALL));
   CHECK (feeder_push (&feeder, 0, 3) == GST_FLOW_OK);
   item_free (catcher_take_frame (&catcher));
-  CHECK (WAIT_UNTIL (ask_latency (&catcher) == 40 * GST_MSECOND));
+  CHECK (WAIT_UNTIL (catcher_ask_latency (&catcher) == 40 * GST_MSECOND));
   latency = 70 * GST_MSECOND;
   CHECK (gst_bin_recalculate_latency (GST_BIN (feeder.pipeline)));
   CHECK (feeder_push (&feeder, 4, 1) == GST_FLOW_OK);
-  CHECK (WAIT_UNTIL (ask_latency (&catcher) == 70 * GST_MSECOND));
+  CHECK (WAIT_UNTIL (catcher_ask_latency (&catcher) == 70 * GST_MSECOND));
   catcher_close (&catcher);
   feeder_close (&feeder);
 }
