@@ -27,6 +27,8 @@ test_caps_fields (void)
   Feeder feeder;
   Catcher catcher;
 
+  /* Nobody else may have had a use for the type yet. */
+  g_type_ensure (GST_TYPE_VIDEO_MULTIVIEW_FLAGSET);
   REQUIRE (feeder_open (&feeder, ""));
   REQUIRE (catcher_open (&catcher, "start=oldest"));
   for (guint i = 0; i < G_N_ELEMENTS (all_caps); i++) {
