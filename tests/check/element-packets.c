@@ -256,6 +256,7 @@ test_start (void)
     Catcher catcher;
     REQUIRE (packet_feeder_open (&feeder, "", PACKET_CAPS));
     CHECK (packet_feeder_push (&feeder, 1, 70, 300) == GST_FLOW_OK);
+    CHECK_EQUAL (stat_of (feeder.element, "memory-bytes"), 37752832);
     REQUIRE (catcher_open (&catcher, starts[i].property));
     /* The third has found that there is no key point to start with, and says so. */
     CHECK (WAIT_UNTIL (i == 2 ? g_atomic_int_get (&feeder.keyframes) == 1 : stat_of (catcher.element, "sequence") == 70));
