@@ -11,8 +11,6 @@
 
 #include "cuframes-util.h"
 
-#define BATCH 16
-
 struct _GstCuframesHolds
 {
   GMutex lock;
@@ -69,19 +67,28 @@ release (GstCuframesHolds * self, Hold * hold)
   g_mutex_unlock (&self->lock);
 }
 
+/* Releases one that was let go; 0 if there is none. It is reported once, to one of the threads that ask. One at a time, so that a thread that
+ * is kept from running keeps no more. */
+static int
+reap (GstCuframesHolds * self, int timeout_ms)
+{
+  struct epoll_event event;
+  const int n = epoll_wait (self->epoll_fd, &event, 1, timeout_ms);
+
+  if (n > 0 && event.data.ptr != NULL)
+    release (self, event.data.ptr);
+  return n;
+}
+
 /* Once it is to end it first releases all that was let go until then, and says so. */
 static gpointer
 watch (gpointer data)
 {
   GstCuframesHolds *self = data;
-  struct epoll_event events[BATCH];
   gboolean over = FALSE, settling = FALSE, ours;
 
   while (!over) {
-    const int n = epoll_wait (self->epoll_fd, events, BATCH, settling ? 0 : -1);
-    for (int i = 0; i < n; i++)
-      if (events[i].data.ptr != NULL)
-        release (self, events[i].data.ptr);
+    const int n = reap (self, settling ? 0 : -1);
     g_mutex_lock (&self->lock);
     if (settling && n == 0) {
       self->settled = TRUE;
@@ -151,7 +158,7 @@ start (GstCuframesHolds * self)
 static gboolean
 watch_for_hang_up (GstCuframesHolds * self, Hold * hold)
 {
-  struct epoll_event hang_up = {.events = 0,.data.ptr = hold };
+  struct epoll_event hang_up = {.events = EPOLLONESHOT,.data.ptr = hold };
   gboolean good;
 
   g_mutex_lock (&self->lock);
@@ -194,6 +201,19 @@ gst_cuframes_holds_get_count (GstCuframesHolds * self)
   return count;
 }
 
+/* Room is made here too: on a busy machine the thread may be long in coming. */
+static void
+make_room (GstCuframesHolds * self, guint room)
+{
+  gboolean full;
+
+  do {
+    g_mutex_lock (&self->lock);
+    full = self->count >= room;
+    g_mutex_unlock (&self->lock);
+  } while (full && reap (self, 0) > 0);
+}
+
 /* Waits until fewer than that are held. FALSE if the time, which may be GST_CLOCK_TIME_NONE, is over, or when flushing. */
 gboolean
 gst_cuframes_holds_wait (GstCuframesHolds * self, guint room, GstClockTime timeout)
@@ -203,6 +223,7 @@ gst_cuframes_holds_wait (GstCuframesHolds * self, guint room, GstClockTime timeo
   const gint64 end = timeout == GST_CLOCK_TIME_NONE || us > (guint64) (G_MAXINT64 - now) ? G_MAXINT64 : now + (gint64) us;
   gboolean in_time = TRUE, good;
 
+  make_room (self, room);
   g_mutex_lock (&self->lock);
   while (self->count >= room && !self->flushing && in_time)
     if (end == G_MAXINT64)
