@@ -601,6 +601,10 @@ pass_over_sockets (const char *how, const char *reader_how, guint copies)
   CHECK_EQUAL (ask (&writer, "copies"), copies);
   CHECK_EQUAL (ask (&writer, "drops"), 0);
   CHECK_EQUAL (ask (&reader, "invalid"), 0);
+  /* What is held, or that the GPU still has, would outlive the sender's elements. */
+  child_say (&writer, "settle");
+  CHECK (child_expect (&writer, "settled 1"));
+  CHECK (WAIT_UNTIL (ask (&writer, "held") == 0));
   expect_end (&writer);
   expect_total (&reader, COUNT);
   expect_end (&reader);

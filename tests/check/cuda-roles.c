@@ -306,6 +306,19 @@ prepare_with_given (Catcher * catcher, const char *properties, int fd)
   g_object_unref (socket);
 }
 
+/* Waits for the GPU, behind which memory comes back, and sends what makes a multisocketsink let go of what it has sent. */
+static gboolean
+settle (Writer * writer)
+{
+  gboolean idle = FALSE;
+
+  if (gst_cuda_context_push (writer->context)) {
+    idle = CuStreamSynchronize (gst_cuframes_compat_stream_get_handle (writer->stream)) == CUDA_SUCCESS;
+    gst_cuda_context_pop (NULL);
+  }
+  return feeder_event (&writer->feeder, gst_event_new_gap (0, 1)) && idle;
+}
+
 /* The sink; with "added=N PROPERTIES" one that serves that socket alone, with "descriptor=N PROPERTIES" a payer that sends to it. */
 static gboolean
 open_writer (Feeder * feeder, const char *properties)
@@ -319,7 +332,7 @@ open_writer (Feeder * feeder, const char *properties)
   return feeder_open (feeder, properties);
 }
 
-/* PROPERTIES, how frames are made ("queued": slots written by a GPU that is late, "mapped": slots written by the CPU, "foreign": other memory): "caps CAPS", "push FIRST COUNT", "unwritten NUMBER", "stat FIELD". */
+/* PROPERTIES, how frames are made ("queued": slots written by a GPU that is late, "mapped": slots written by the CPU, "foreign": other memory): "caps CAPS", "push FIRST COUNT", "unwritten NUMBER", "settle" (see above), "stat FIELD". */
 static int
 play_writer (int argc, char **argv)
 {
@@ -343,6 +356,8 @@ play_writer (int argc, char **argv)
       printf ("pushed %d\n", push (&writer, first, count));
     else if (g_str_has_prefix (line, "stat "))
       printf ("stat %" G_GINT64_FORMAT "\n", stat_of (writer.feeder.element, line + 5));
+    else if (strcmp (line, "settle") == 0)
+      printf ("settled %d\n", settle (&writer));
     else if (sscanf (line, "unwritten %" G_GUINT64_FORMAT, &first) == 1)
       push_unwritten (&writer, first);
   }

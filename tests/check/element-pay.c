@@ -3,6 +3,7 @@
 #include "pay-fixture.h"
 
 #include <gst/allocators/allocators.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -57,6 +58,35 @@ play_payer (int argc, char **argv)
       printf ("pushed %d\n", push_frames (&feeder, how, first, count));
   }
   feeder_close (&feeder);
+  return 0;
+}
+
+/* DESCRIPTOR HOW: says "frame NUMBER" of each frame, and with HOW "hold" keeps it. */
+static int
+play_holder (int argc, char **argv)
+{
+  GPtrArray *held = g_ptr_array_new_with_free_func ((GDestroyNotify) item_free);
+  CatcherItem *item;
+  Catcher catcher;
+
+  if (!depayer_open (&catcher, "", atoi (argv[0])))
+    return 1;
+  printf ("open\n");
+  while (!catcher.ended) {
+    item = catcher_take_if (&catcher);
+    if (item == NULL) {
+      fixture_yield ();
+      continue;
+    }
+    if (GST_IS_BUFFER (item->object))
+      printf ("frame %" G_GUINT64_FORMAT "\n", item_number (item));
+    if (strcmp (argv[1], "hold") == 0)
+      g_ptr_array_add (held, item);
+    else
+      item_free (item);
+  }
+  g_ptr_array_unref (held);
+  catcher_close (&catcher);
   return 0;
 }
 
@@ -223,6 +253,91 @@ test_sender_is_killed (void)
   catcher_close (&catcher);
 }
 
+/* A payer here, and the other process at the other end. */
+static gboolean
+start_holder (const char *how, const char *properties, Feeder * feeder, Child * child)
+{
+  int ends[2];
+  gchar *number;
+
+  make_pair (SOCK_STREAM, ends);
+  fcntl (ends[1], F_SETFD, 0);
+  number = g_strdup_printf ("%d", ends[1]);
+  child_start (child, NULL, "holder", number, how, NULL);
+  close (ends[1]);
+  g_free (number);
+  return child_expect (child, "open") && payer_open (feeder, properties, ends[0]) && feeder_begin (feeder, SMALL);
+}
+
+static guint
+count_receivers (GstElement * sender)
+{
+  guint count;
+
+  g_object_get (sender, "num-handles", &count, NULL);
+  return count;
+}
+
+static void
+test_receiver_is_killed (void)
+{
+  GstElement *sender;
+  Feeder feeder;
+  Child child;
+
+  REQUIRE (start_holder ("hold", "max-held=6", &feeder, &child));
+  CHECK_EQUAL (feeder_push (&feeder, 1, 6), GST_FLOW_OK);
+  CHECK (child_expect (&child, "frame 6"));
+  CHECK_EQUAL (feeder_push (&feeder, 7, 3), GST_FLOW_OK);
+  CHECK_EQUAL (stat_of (feeder.element, "drops"), 3);
+  CHECK_EQUAL (stat_of (feeder.element, "held"), 6);
+  child_kill (&child);
+  sender = gst_bin_get_by_name (GST_BIN (feeder.pipeline), "sender");
+  CHECK (WAIT_UNTIL (count_receivers (sender) == 0));
+  gst_object_unref (sender);
+  CHECK (feeder_event (&feeder, gst_event_new_gap (0, 1)));
+  CHECK (WAIT_UNTIL (stat_of (feeder.element, "held") == 0));
+  CHECK_EQUAL (feeder_push (&feeder, 10, 1), GST_FLOW_OK);
+  CHECK_EQUAL (stat_of (feeder.element, "drops"), 3);
+  CHECK (pipeline_is_well (feeder.pipeline));
+  feeder_close (&feeder);
+}
+
+/* Pushes one more and looks whether it was let through. */
+static gboolean
+passes (Feeder * feeder, guint64 * number)
+{
+  const gint64 before = stat_of (feeder->element, "buffers");
+
+  return feeder_push (feeder, (*number)++, 1) == GST_FLOW_OK && stat_of (feeder->element, "buffers") > before;
+}
+
+static void
+test_receiver_is_stopped (void)
+{
+  guint64 number = 1;
+  Feeder feeder;
+  Child child;
+  gchar *last;
+
+  REQUIRE (start_holder ("read", "max-held=8", &feeder, &child));
+  CHECK (passes (&feeder, &number));
+  CHECK (child_expect (&child, "frame 1"));
+  kill (child.pid, SIGSTOP);
+  CHECK_EQUAL (feeder_push (&feeder, number, 200), GST_FLOW_OK);
+  number += 200;
+  CHECK (stat_of (feeder.element, "held") <= 8);
+  CHECK (stat_of (feeder.element, "drops") >= 192);
+  kill (child.pid, SIGCONT);
+  CHECK (WAIT_UNTIL (passes (&feeder, &number)));
+  last = g_strdup_printf ("frame %" G_GUINT64_FORMAT, number - 1);
+  CHECK (child_expect (&child, last));
+  g_free (last);
+  CHECK (pipeline_is_well (feeder.pipeline));
+  feeder_close (&feeder);
+  CHECK_EQUAL (child_wait (&child), 0);
+}
+
 /* ---- both elements in this process ---- */
 
 static void
@@ -235,11 +350,30 @@ open_both (const char *properties, Feeder * feeder, Catcher * catcher)
   CHECK (depayer_open (catcher, "", ends[1]));
 }
 
+/* Whether it has posted neither an error nor a warning. */
+static gboolean
+is_quiet (GstElement * pipeline)
+{
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message = gst_bus_timed_pop_filtered (bus, 0, GST_MESSAGE_ERROR | GST_MESSAGE_WARNING);
+  const gboolean quiet = message == NULL;
+  gchar *text;
+
+  gst_object_unref (bus);
+  if (!quiet) {
+    text = gst_structure_to_string (gst_message_get_structure (message));
+    fprintf (stderr, "  bus: %s\n", text);
+    g_free (text);
+    gst_message_unref (message);
+  }
+  return quiet;
+}
+
 static void
 close_both (Feeder * feeder, Catcher * catcher)
 {
-  CHECK (pipeline_is_well (feeder->pipeline));
-  CHECK (pipeline_is_well (catcher->pipeline));
+  CHECK (is_quiet (feeder->pipeline));
+  CHECK (is_quiet (catcher->pipeline));
   feeder_close (feeder);
   catcher_close (catcher);
 }
@@ -597,7 +731,9 @@ test_kinds_of_memory (void)
     for (guint j = 0; j < cases[i].count; size += 1000 + j, j++)
       gst_buffer_append_memory (buffer, make_memory (fd_allocator, cases[i].kinds[j], (guint8) size, 1000 + j));
     CHECK_EQUAL (gst_pad_push (feeder.pad, buffer), GST_FLOW_OK);
+    CHECK_EQUAL (stat_of (feeder.element, "drops"), 0);
     item = catcher_take_frame (&catcher);
+    CHECK_EQUAL (stat_of (catcher.element, "invalid"), 0);
     REQUIRE (item != NULL);
     CHECK_EQUAL (gst_buffer_n_memory (GST_BUFFER (item->object)), cases[i].copies > 0 ? 1 : cases[i].count);
     check_bytes (GST_BUFFER (item->object), size);
@@ -805,6 +941,8 @@ static const FixtureTest tests[] = {
   {"frames cross to another process over a datagram socket", test_dgram},
   {"a thousand buffers cost neither side a descriptor", test_descriptors},
   {"a sender that is killed, and a socket that is closed, end the stream", test_sender_is_killed},
+  {"a receiver that is killed gives all back", test_receiver_is_killed},
+  {"a receiver that is stopped costs frames, no more, and goes on", test_receiver_is_stopped},
   {"time stamps, offsets and flags are exact", test_fields},
   {"buffers are read-only", test_read_only},
   {"held buffers stay as they are while others pass", test_held_buffers},
@@ -824,6 +962,7 @@ static const FixtureTest tests[] = {
 
 static const FixtureRole roles[] = {
   {"payer", play_payer},
+  {"holder", play_holder},
 };
 
 ELEMENT_MAIN (tests, roles, G_N_ELEMENTS (roles))
