@@ -6,6 +6,8 @@
 
 #include "publish-source.h"
 
+/* A camera without key pictures is published as it is, after so long. */
+#define KEY_US (20 * G_USEC_PER_SEC)
 /* For what decodes slower than a camera sends. */
 #define BACKLOG_NS (2 * (guint64) GST_SECOND)
 /* Raw frames wait in slots that others could have. */
@@ -30,6 +32,7 @@ struct _PublishInput
 
   /* Of the video's streaming thread */
   gboolean is_started;
+  gint64 arrived_us;            /* the first packet */
   gboolean is_skipping;         /* until the next key picture */
   GstSegment segment;
 };
@@ -158,6 +161,23 @@ ensure_time (PublishInput *self, GstPadProbeInfo *info)
   }
 }
 
+/* Who connects to a camera gets what it sends just then. What comes before the first key picture nobody can decode, and behind what came from an
+ * earlier connection it would look as if it belonged there. */
+static gboolean
+is_too_early (PublishInput *self, GstBuffer *buffer)
+{
+  const gint64 now = g_get_monotonic_time ();
+
+  g_mutex_lock (&self->config.counts->lock);
+  self->config.counts->arrivals++;
+  g_mutex_unlock (&self->config.counts->lock);
+  if (self->is_started || !publish_place_is_live (self->config.place) || !GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_DELTA_UNIT))
+    return FALSE;
+  if (self->arrived_us == 0)
+    self->arrived_us = now;
+  return now - self->arrived_us < KEY_US;
+}
+
 static GstPadProbeReturn
 on_packet (GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
@@ -169,6 +189,8 @@ on_packet (GstPad *pad, GstPadProbeInfo *info, gpointer data)
       gst_event_copy_segment (GST_PAD_PROBE_INFO_EVENT (info), &self->segment);
     return result;
   }
+  if (is_too_early (self, GST_PAD_PROBE_INFO_BUFFER (info)))
+    return GST_PAD_PROBE_DROP;
   ensure_time (self, info);
   count_packet (self, GST_PAD_PROBE_INFO_BUFFER (info));
   if (!self->is_started)

@@ -23,6 +23,7 @@ extern const gchar *const publish_lane_names[PUBLISH_LANES];    /* of the pads t
 typedef struct
 {
   GMutex lock;
+  guint64 arrivals;             /* packets, those before the first key picture of a connection included */
   guint64 packets;
   guint64 bytes;                /* of them */
   guint64 skipped;              /* packets that the decoder was too slow for */

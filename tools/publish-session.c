@@ -55,7 +55,7 @@ typedef struct
   /* CLOCK_MONOTONIC */
   guint64 begun_ns, state_ns, packet_ns, due_ns, report_ns;
   gdouble delay_s;
-  guint64 seen_packets;         /* when the state was last looked at */
+  guint64 seen_arrivals;        /* when the state was last looked at */
   guint64 before_packets, before_bytes, before_frames;  /* at the last report */
 } Session;
 
@@ -298,6 +298,20 @@ explain (const GError *error, const gchar *debug)
   return g_strdup_printf ("%s (%s)", error->message, line + 1);
 }
 
+/* What the network says is no fault of a decoder. */
+static void
+take_input_error (Session *self, const GError *error, const gchar *text)
+{
+  if (self->state != CONNECTING && self->state != LIVE)
+    return;
+  if (error->domain != GST_RESOURCE_ERROR && fall_back_to_software (self))
+    return;
+  if (self->state == LIVE && self->is_camera)
+    begin_to_drain (self, text);
+  else
+    lose (self, text, is_final (self, error));
+}
+
 static void
 take_error (Session *self, GstMessage *message)
 {
@@ -307,12 +321,9 @@ take_error (Session *self, GstMessage *message)
 
   gst_message_parse_error (message, &error, &debug);
   text = is_unreachable (self, error) ? g_strdup ("the server cannot be reached") : explain (error, debug);
-  if (bin != NULL && gst_object_has_as_ancestor (GST_MESSAGE_SRC (message), GST_OBJECT (bin))) {
-    if (self->state == LIVE && self->is_camera && !fall_back_to_software (self))
-      begin_to_drain (self, text);
-    else if (self->state == CONNECTING || self->state == LIVE)
-      lose (self, text, is_final (self, error));
-  } else if (gst_object_has_as_ancestor (GST_MESSAGE_SRC (message), GST_OBJECT (publish_output_peek_pipeline (self->output))) && self->state != ENDING)
+  if (bin != NULL && gst_object_has_as_ancestor (GST_MESSAGE_SRC (message), GST_OBJECT (bin)))
+    take_input_error (self, error, text);
+  else if (gst_object_has_as_ancestor (GST_MESSAGE_SRC (message), GST_OBJECT (publish_output_peek_pipeline (self->output))) && self->state != ENDING)
     fail (self, EXIT_CODE_FAILED, error->message);
   g_free (text);
   g_free (debug);
@@ -349,7 +360,8 @@ take_element_message (Session *self, GstMessage *message)
     take_lack (self, structure);
   else if (gst_structure_has_name (structure, PUBLISH_INPUT_FAILED)) {
     gst_structure_get_boolean (structure, "final", &final);
-    lose (self, gst_structure_get_string (structure, "text"), final);
+    if (!fall_back_to_software (self))
+      lose (self, gst_structure_get_string (structure, "text"), final);
   }
 }
 
@@ -420,15 +432,15 @@ report_status (Session *self, guint64 now)
 static void
 look_for_stall (Session *self, guint64 now)
 {
-  guint64 packets;
+  guint64 arrivals;
   gchar *text;
 
   g_mutex_lock (&self->counts.lock);
-  packets = self->counts.packets;
+  arrivals = self->counts.arrivals;
   g_mutex_unlock (&self->counts.lock);
-  if (packets != self->seen_packets)
+  if (arrivals != self->seen_arrivals)
     self->packet_ns = now;
-  self->seen_packets = packets;
+  self->seen_arrivals = arrivals;
   if (self->state == LIVE && now - self->state_ns > GOOD_NS)
     self->delay_s = 0;
   /* Another source may be slow because its readers are. */

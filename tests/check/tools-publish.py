@@ -228,6 +228,23 @@ def test_camera_restarts(directory):
     check_recording(directory, recorder.path, 'h264', packets)
 
 
+def test_joins_between_key_pictures(directory):
+    """a connection that begins between two key pictures is published from the second on"""
+    camera = Camera()
+    other = Process(options.publish, '--quiet', '--channel=other', '--no-frames', camera.uri, stderr=subprocess.DEVNULL)
+    watcher = Process(options.cat, '--frames=5', '--timeout=inf', 'other.packets')
+    assert watcher.child.wait(BOUND_S) == DONE
+    publisher = Publisher(camera.uri, '--no-frames')
+    publisher.await_event('live')
+    recorder = Recorder(directory, 'h264', 'matroska')
+    publisher.await_event('status', lambda event: event['packets'] > 40)
+    assert camera.count_sessions() == [2, 2]
+    assert publisher.finish() == DONE
+    check_recording(directory, recorder.path, 'h264', recorder.finish())
+    other.signal(signal.SIGINT)
+    assert other.child.wait(BOUND_S) == DONE
+
+
 def test_camera_comes_later(directory):
     """a camera that is not there yet is waited for as long as told"""
     camera = Camera()
@@ -448,6 +465,6 @@ def test_bad_input(directory):
 
 
 if __name__ == '__main__':
-    main([test_file, test_packets_of_file, test_loop, test_h264, test_h265, test_camera_restarts, test_camera_comes_later, test_camera_hangs, test_no_reconnect,
+    main([test_file, test_packets_of_file, test_loop, test_h264, test_h265, test_camera_restarts, test_joins_between_key_pictures, test_camera_comes_later, test_camera_hangs, test_no_reconnect,
           test_http, test_password, test_slow_decoder, test_raw,
           test_sound, test_decoder, test_status, test_secret, test_bad_input])
