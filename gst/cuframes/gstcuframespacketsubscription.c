@@ -69,19 +69,24 @@ gst_cuframes_packet_subscription_take (GstCuframesPacketSubscription * self, Cuf
     GError ** error)
 {
   GstBuffer *buffer = info->size_bytes == 0 ? gst_buffer_new () : gst_buffer_new_allocate (NULL, info->size_bytes, NULL);
+  /* The codec takes no more. */
+  const gboolean has_metas = info->meta_bytes > 0 && info->meta_bytes <= GST_CUFRAMES_CODEC_MAX_METAS_BYTES;
   GstMapInfo map = { 0 };
   gint r = -ENOMEM;
 
-  g_byte_array_set_size (self->metas, info->meta_bytes);
+  if (has_metas)
+    g_byte_array_set_size (self->metas, info->meta_bytes);
   if (buffer != NULL && (info->size_bytes == 0 || gst_buffer_map (buffer, &map, GST_MAP_WRITE))) {
-    r = cuframes_subscriber_take_packet (subscriber, map.data, info->meta_bytes > 0 ? self->metas->data : NULL);
+    r = cuframes_subscriber_take_packet (subscriber, map.data, has_metas ? self->metas->data : NULL);
     if (map.memory != NULL)
       gst_buffer_unmap (buffer, &map);
   }
   if (r == 0) {
     gst_cuframes_packet_apply (info, buffer);
-    if (info->meta_bytes > 0)
+    if (has_metas)
       read_metas (self, info, buffer);
+    else if (info->meta_bytes > 0)
+      GST_WARNING_OBJECT (self->element, "metas of %u bytes are left out", info->meta_bytes);
     return buffer;
   }
   gst_clear_buffer (&buffer);

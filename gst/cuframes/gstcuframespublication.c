@@ -288,6 +288,7 @@ publish_slot (GstCuframesPublication * self, GstBuffer * original, GstBuffer * b
   guint64 capacity;
   void *metas = cuframes_ring_get_slot_metas (slot->ring, slot->index, &capacity);
   GstMemory *memory = gst_buffer_peek_memory (buffer, 0);
+  GstCuframesGpuLetGo let_go = GST_CUFRAMES_GPU_KEEP;
   guint skipped = 0;
   gsize size;
   gint r;
@@ -303,7 +304,7 @@ publish_slot (GstCuframesPublication * self, GstBuffer * original, GstBuffer * b
     GST_WARNING_OBJECT (self->element, "metas of %" G_GSIZE_FORMAT " bytes do not fit and are left out", size);
   info.meta_bytes = size > capacity ? 0 : size;
   if (self->on_gpu) {
-    if (!gst_cuframes_gpu_complete (buffer, self->by_fence, slot->index, ++self->fence_value, &info)) {
+    if (!gst_cuframes_gpu_complete (buffer, self->by_fence, slot->index, ++self->fence_value, &info, &let_go)) {
       g_set_error_literal (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_WRITE, "The GPU does not take the picture");
       return -EIO;
     }
@@ -316,7 +317,7 @@ publish_slot (GstCuframesPublication * self, GstBuffer * original, GstBuffer * b
   if (r != 0)
     GST_MINI_OBJECT_FLAG_UNSET (memory, GST_MEMORY_FLAG_READONLY);
   else if (self->on_gpu)
-    gst_cuframes_gpu_let_go (buffer, &info);
+    gst_cuframes_gpu_let_go (buffer, let_go);
   return r;
 }
 

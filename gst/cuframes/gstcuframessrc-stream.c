@@ -12,6 +12,7 @@
 
 /* A ring is announced just before its first packet, and a key point may be on its way. */
 #define KEY_POINT_PATIENCE_NS (20 * GST_MSECOND)
+#define OVERRUN_LOOK_NS GST_SECOND
 
 static GstFlowReturn
 fail_connect (GstCuframesSrc * self, gint r)
@@ -172,6 +173,8 @@ take_format (GstCuframesSrc * self, const CuframesItem * item)
   self->asked = FALSE;
   if (self->in_packets && self->probe == 0)
     self->probe = gst_pad_add_probe (GST_BASE_SRC_PAD (self), GST_PAD_PROBE_TYPE_BUFFER, give_stamps_back, self, NULL);
+  if (self->in_packets)
+    gst_cuframes_subscription_end (self->subscription);
   if (self->in_packets)
     caps = gst_cuframes_packet_subscription_set_format (self->packets, item->bytes, item->byte_count, &error);
   else
@@ -470,7 +473,8 @@ wait_for_item (GstCuframesSrc * self, CuframesItem * item)
       self->asked = cuframes_subscriber_request_keyframe (self->subscriber, TRUE) == 0;
     }
   }
-  return cuframes_subscriber_next (self->subscriber, CUFRAMES_NONE, item);
+  /* An overrun may be found while it waits, and then a key point is missing again. */
+  return cuframes_subscriber_next (self->subscriber, self->in_packets && !self->asked ? OVERRUN_LOOK_NS : CUFRAMES_NONE, item);
 }
 
 GstFlowReturn
@@ -487,6 +491,8 @@ gst_cuframes_src_create (GstPushSrc * src, GstBuffer ** buffer)
     switch (r) {
       case 0:
         flow = take_item (self, &item, buffer);
+        break;
+      case CUFRAMES_E_TIMEOUT:
         break;
       case CUFRAMES_E_ABSENT:
         flow = join (self);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cuframes-arena-cuda-private.h"
+#include "cuframes-fork-guard.h"
 #include "cuframes-layout.h"
 #include "cuframes-memfd.h"
 #include "cuframes-util.h"
@@ -79,6 +80,13 @@ cuframes_arena_cuda_adopt_mirror (CuframesArena *arena, void *pages, uint64_t pa
   return adopted;
 }
 
+/* A child that was forked has the pages and not the GPU. */
+static bool
+is_registered_here (const CuframesArenaCuda *self)
+{
+  return self->mirror.registered && self->mirror.depth == cuframes_fork_guard_get_depth ();
+}
+
 /* Waits until every mirrored fence that was queued has been reached: frames are given back without waiting for them. False if the GPU does
  * not get there. */
 bool
@@ -87,7 +95,7 @@ cuframes_arena_cuda_settle (CuframesArenaCuda *self)
   const struct timespec pause = {.tv_nsec = POLL_PAUSE_FIRST_NS };
   const uint64_t deadline_ns = cuframes_now_ns () + SETTLE_NS;
 
-  for (uint32_t word = 0; self->mirror.registered && word < CUFRAMES_FENCE_WORDS; word++)
+  for (uint32_t word = 0; is_registered_here (self) && word < CUFRAMES_FENCE_WORDS; word++)
     /* SYNC mirror: acquire; pairs with write_mirror(); without it the memory may be unmapped before what the GPU did last. */
     while (__atomic_load_n (&self->mirror.words[word], __ATOMIC_ACQUIRE) < self->mirror.queued[word]) {
       if (cuframes_now_ns () >= deadline_ns)
@@ -101,7 +109,7 @@ cuframes_arena_cuda_settle (CuframesArenaCuda *self)
 void
 cuframes_arena_cuda_drop_mirror (CuframesArenaCuda *self)
 {
-  if (self->mirror.registered)
+  if (is_registered_here (self))
     self->device->driver->mem_host_unregister (self->mirror.words);
   if (self->mirror.pages != NULL)
     cuframes_memfd_unmap (self->mirror.pages, self->mirror.page_bytes);
@@ -118,6 +126,7 @@ open_mirror (CuframesArenaCuda *self)
   if (mirror->words == NULL || driver->mem_host_register == NULL || driver->mem_host_unregister == NULL
       || driver->mem_host_get_device_pointer == NULL)
     return;
+  mirror->depth = cuframes_fork_guard_get_depth ();
   mirror->registered = driver->mem_host_register (mirror->words, CUFRAMES_PAGE_BYTES, CU_MEMHOSTREGISTER_DEVICEMAP) == CUDA_SUCCESS;
   if (mirror->registered && driver->mem_host_get_device_pointer (&mirror->address, mirror->words, 0) != CUDA_SUCCESS)
     mirror->address = 0;

@@ -21,6 +21,7 @@ typedef struct
   uint64_t *words;
   CUdeviceptr address;          /* of the words on the GPU; 0 until the first fence, and for good if the GPU cannot */
   bool tried, registered;
+  unsigned depth;               /* of forks, where it was registered */
   uint64_t queued[CUFRAMES_ARENA_CUDA_FENCE_WORDS];     /* the newest value of each word that was queued */
 } CuframesCudaMirror;
 

@@ -11,6 +11,8 @@
 /* A reader of packets may be thousands of them behind, and an event may come with each. */
 #define COUNT_MAX 16384u
 #define BYTES_MAX (UINT64_C (256) << 20)
+/* A publisher sends the next only when the last was acknowledged, and the newest besides when it ends. Each has three descriptors. */
+#define RINGS_MAX 2u
 
 void
 cuframes_pending_queue_init (CuframesPendingQueue *queue)
@@ -30,8 +32,9 @@ static int
 append (CuframesPendingQueue *queue, CuframesInbox *inbox, const void *bytes, uint32_t byte_count)
 {
   CuframesPending *pending;
+  const bool is_ring = inbox->message.type == CUFRAMES_MESSAGE_RING;
 
-  if (queue->count >= COUNT_MAX || byte_count > BYTES_MAX - queue->total_bytes)
+  if (queue->count >= COUNT_MAX || (is_ring && queue->ring_count >= RINGS_MAX) || byte_count > BYTES_MAX - queue->total_bytes)
     return CUFRAMES_E_PEER;
   pending = malloc (sizeof *pending + byte_count);
   if (pending == NULL)
@@ -46,6 +49,7 @@ append (CuframesPendingQueue *queue, CuframesInbox *inbox, const void *bytes, ui
   *queue->end = pending;
   queue->end = &pending->next;
   queue->count++;
+  queue->ring_count += is_ring;
   queue->total_bytes += byte_count;
   return 0;
 }
@@ -82,6 +86,7 @@ cuframes_pending_queue_take (CuframesPendingQueue *queue)
   if (queue->first == NULL)
     queue->end = &queue->first;
   queue->count--;
+  queue->ring_count -= first->message.type == CUFRAMES_MESSAGE_RING;
   queue->total_bytes -= first->byte_count;
   return first;
 }

@@ -18,7 +18,7 @@ struct _CuframesPending
 typedef struct
 {
   CuframesPending *first, **end;
-  uint32_t count;
+  uint32_t count, ring_count;
   uint64_t total_bytes;
 } CuframesPendingQueue;
 

@@ -163,6 +163,9 @@ cuframes_publisher_publish (CuframesPublisher *publisher, CuframesRing *ring, ui
   CuframesFrameInfo announced = *info;
   int r;
 
+  /* Nobody would ever see such a fence there. */
+  if (!ring->control_adopted || announced.fence_value >> CUFRAMES_FENCE_WORD_SHIFT >= CUFRAMES_FENCE_WORDS)
+    announced.flags &= ~CUFRAMES_FRAME_MIRRORED;
   pthread_mutex_lock (&publisher->lock);
   if (!cuframes_ring_is_claimed (ring, slot))
     r = -EINVAL;

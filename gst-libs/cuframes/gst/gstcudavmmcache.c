@@ -124,7 +124,8 @@ on_dispose (GstMiniObject * object)
   if (owner == NULL)
     return TRUE;
   g_atomic_ref_count_inc (&cache->references);
-  kept = keep (cache, memory);
+  /* What somebody cut is not used again: copies on the CPU's side have its size. */
+  kept = memory->offset == 0 && memory->size == place->size && keep (cache, memory);
   if (stream == NULL || cuframes_cuda_device_when_done (device, stream, release, owner) != 0)
     release (owner);
   cache_unref (cache);
@@ -174,9 +175,6 @@ gst_cuda_vmm_cache_wrap (GstCudaVmmCache * self, guint64 offset, gpointer owner,
   place = gst_mini_object_get_qdata (GST_MINI_OBJECT_CAST (memory), place_quark ());
   place->owner = owner;
   place->release = release;
-  /* Somebody may have taken a part of it for the whole. */
-  memory->offset = 0;
-  memory->size = place->size;
   GST_MINI_OBJECT_FLAG_SET (memory, GST_CUDA_MEMORY_TRANSFER_NEED_DOWNLOAD);
   return memory;
 }

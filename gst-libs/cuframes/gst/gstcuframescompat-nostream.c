@@ -21,7 +21,7 @@ describe_block (const WrappedMemory * self, CUDA_MEMCPY2D * copy)
 
   memset (copy, 0, sizeof *copy);
   copy->srcPitch = copy->dstPitch = copy->WidthInBytes = pitch;
-  copy->Height = self->cuda.mem.size / pitch;
+  copy->Height = self->cuda.mem.maxsize / pitch;
 }
 
 static gboolean
@@ -58,7 +58,7 @@ allocate_staging (WrappedMemory * self)
 
   if (!gst_cuda_context_push (self->cuda.context))
     return FALSE;
-  done = CuMemAllocHost (&self->staging, self->cuda.mem.size) == CUDA_SUCCESS;
+  done = CuMemAllocHost (&self->staging, self->cuda.mem.maxsize) == CUDA_SUCCESS;
   gst_cuda_context_pop (NULL);
   return done;
 }

@@ -54,6 +54,31 @@ gst_cuframes_frame_describe (GstBuffer * buffer, const GstVideoInfo * video_info
     gst_cuframes_frame_set_layout (info, video_info);
 }
 
+/* The same for a plane whose pixels are packed in groups or tiles, or whose entries are no pixels: as GStreamer itself would lay it out, with the
+ * stride that is said. The stride of a tiled plane counts tiles, across and down. */
+static gboolean
+packed_plane_fits (const CuframesFrameInfo * info, const GstVideoFormatInfo * format, guint plane)
+{
+  const guint64 room = info->size_bytes - info->plane_offset_bytes[plane];
+  const guint stride = info->plane_stride_bytes[plane];
+  GstVideoInfo plain;
+  guint64 bytes, least;
+
+  if (!gst_video_info_set_format (&plain, GST_VIDEO_FORMAT_INFO_FORMAT (format), info->width, info->height)
+      || GST_VIDEO_INFO_PLANE_STRIDE (&plain, plane) <= 0)
+    return FALSE;
+  least = GST_VIDEO_INFO_PLANE_STRIDE (&plain, plane);
+  bytes = (plane + 1 < info->plane_count ? GST_VIDEO_INFO_PLANE_OFFSET (&plain, plane + 1) : GST_VIDEO_INFO_SIZE (&plain))
+      - GST_VIDEO_INFO_PLANE_OFFSET (&plain, plane);
+  if (GST_VIDEO_FORMAT_INFO_IS_TILED (format)) {
+    const guint64 across = GST_VIDEO_TILE_X_TILES (stride), down = GST_VIDEO_TILE_Y_TILES (stride);
+    const guint64 least_across = GST_VIDEO_TILE_X_TILES (least), least_down = GST_VIDEO_TILE_Y_TILES (least);
+    return least_across > 0 && least_down > 0 && across >= least_across && down >= least_down
+        && bytes / (least_across * least_down) * across * down <= room;
+  }
+  return stride >= least && (bytes / least - 1) * stride + least <= room;
+}
+
 /* Whether the lines of a plane lie within the data. */
 static gboolean
 plane_fits (const CuframesFrameInfo * info, const GstVideoFormatInfo * format, guint plane)
@@ -65,8 +90,10 @@ plane_fits (const CuframesFrameInfo * info, const GstVideoFormatInfo * format, g
   if (info->plane_offset_bytes[plane] > info->size_bytes || stride < 0 || info->width > G_MAXINT16 || info->height > G_MAXINT16)
     return FALSE;
   if (GST_VIDEO_FORMAT_INFO_IS_TILED (format) || GST_VIDEO_FORMAT_INFO_HAS_PALETTE (format))
-    return TRUE;
+    return packed_plane_fits (info, format, plane);
   gst_video_format_info_component (format, plane, components);
+  if (GST_VIDEO_FORMAT_INFO_PSTRIDE (format, components[0]) == 0)
+    return packed_plane_fits (info, format, plane);
   room = info->size_bytes - info->plane_offset_bytes[plane];
   lines = GST_VIDEO_FORMAT_INFO_SCALE_HEIGHT (format, components[0], (gint) info->height);
   line_bytes = (guint64) GST_VIDEO_FORMAT_INFO_SCALE_WIDTH (format, components[0], (gint) info->width) *

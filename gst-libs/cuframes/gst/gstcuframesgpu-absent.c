@@ -69,13 +69,14 @@ gst_cuframes_gpu_copy (GstCuframesGpu * self, const GstVideoInfo * info, GstBuff
 }
 
 gboolean
-gst_cuframes_gpu_complete (GstBuffer * buffer, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info)
+gst_cuframes_gpu_complete (GstBuffer * buffer, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info,
+    GstCuframesGpuLetGo * let_go)
 {
   return FALSE;
 }
 
 void
-gst_cuframes_gpu_let_go (GstBuffer * buffer, const CuframesFrameInfo * info)
+gst_cuframes_gpu_let_go (GstBuffer * buffer, GstCuframesGpuLetGo let_go)
 {
 }
 

@@ -228,32 +228,44 @@ queue_fence (GstMemory * memory, guint32 slot, guint64 value, CuframesFrameInfo 
 
 /* Before a slot is published: nothing orders the GPU's writes before the CPU's announcement but this. Either they are waited for here, or a
  * write of the slot's fence word is queued behind them and the frame says so. value rises with every frame of the ring, from 1. What the CPU
- * wrote is waited for in any case, since GStreamer's staging memory must outlive its upload. */
+ * wrote is waited for in any case, since GStreamer's staging memory must outlive its upload.
+ *
+ * let_go: for gst_cuframes_gpu_let_go(). Who is alone with the memory now stays so. */
 gboolean
-gst_cuframes_gpu_complete (GstBuffer * buffer, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info)
+gst_cuframes_gpu_complete (GstBuffer * buffer, gboolean by_fence, guint32 slot, guint64 value, CuframesFrameInfo * info,
+    GstCuframesGpuLetGo * let_go)
 {
   GstMemory *memory = gst_buffer_peek_memory (buffer, 0);
   const gboolean by_cpu = GST_MEMORY_FLAG_IS_SET (memory, GST_CUDA_MEMORY_TRANSFER_NEED_UPLOAD);
+  const gboolean alone = is_nobody_elses (buffer, memory);
+  gboolean pending;
 
+  *let_go = GST_CUFRAMES_GPU_KEEP;
   if (by_cpu && !upload (memory))
     return FALSE;
-  if (!by_fence || by_cpu || !gst_cuframes_compat_memory_is_pending (memory) || !queue_fence (memory, slot, value, info))
-    gst_cuframes_compat_memory_sync (memory);
+  pending = gst_cuframes_compat_memory_is_pending (memory);
+  if (by_fence && !by_cpu && pending && queue_fence (memory, slot, value, info)) {
+    if (alone)
+      *let_go = info->flags & CUFRAMES_FRAME_MIRRORED ? GST_CUFRAMES_GPU_LET_GO : GST_CUFRAMES_GPU_LET_GO_BEHIND_STREAM;
+    return TRUE;
+  }
+  gst_cuframes_compat_memory_sync (memory);
+  if (alone && pending)
+    *let_go = GST_CUFRAMES_GPU_LET_GO;
   return TRUE;
 }
 
 /* Once the slot is published. When its memory is freed, GStreamer would wait for the memory's stream, and so would this library before it
- * gives back the slot. Where nobody else uses the memory neither is needed if its work is over, and the second alone if the ring does not see
- * the fence: who writes to the slot next would not wait for it. */
+ * gives back the slot. */
 void
-gst_cuframes_gpu_let_go (GstBuffer * buffer, const CuframesFrameInfo * info)
+gst_cuframes_gpu_let_go (GstBuffer * buffer, GstCuframesGpuLetGo let_go)
 {
   GstMemory *memory = gst_buffer_peek_memory (buffer, 0);
 
-  if (!is_nobody_elses (buffer, memory))
+  if (let_go == GST_CUFRAMES_GPU_KEEP)
     return;
   gst_cuframes_compat_memory_set_pending (memory, FALSE);
-  if (!(info->flags & CUFRAMES_FRAME_FENCED) || info->flags & CUFRAMES_FRAME_MIRRORED)
+  if (let_go == GST_CUFRAMES_GPU_LET_GO)
     gst_cuda_vmm_memory_detach_stream (memory);
 }
 

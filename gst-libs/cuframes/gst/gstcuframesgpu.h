@@ -53,14 +53,23 @@ gboolean         gst_cuframes_gpu_copy            (GstCuframesGpu * self,
                                                    GstBuffer * from,
                                                    GstBuffer * to);
 
+/* What the free of a published slot's memory has to wait for. */
+typedef enum
+{
+  GST_CUFRAMES_GPU_KEEP,        /* what GStreamer says: others use the memory */
+  GST_CUFRAMES_GPU_LET_GO_BEHIND_STREAM,        /* its stream, before the slot is given back, but not the CPU */
+  GST_CUFRAMES_GPU_LET_GO,      /* nothing: all is done, or the ring itself watches the fence before the slot is written again */
+} GstCuframesGpuLetGo;
+
 gboolean         gst_cuframes_gpu_complete        (GstBuffer * buffer,
                                                    gboolean by_fence,
                                                    guint32 slot,
                                                    guint64 value,
-                                                   CuframesFrameInfo * info);
+                                                   CuframesFrameInfo * info,
+                                                   GstCuframesGpuLetGo * let_go);
 
 void             gst_cuframes_gpu_let_go          (GstBuffer * buffer,
-                                                   const CuframesFrameInfo * info);
+                                                   GstCuframesGpuLetGo let_go);
 
 void             gst_cuframes_gpu_finish          (CuframesRing * ring,
                                                    guint64 fence);

@@ -10,8 +10,8 @@
 #include "cuframes-util.h"
 #include "gstcuframescodec.h"
 
-/* More than one message's were sent by no cuframespay. */
-#define MAX_WAITING_FDS GST_CUFRAMES_MESSAGE_MAX_FDS
+/* Those of the message that is under way and of the next, which may begin in the same piece. */
+#define MAX_WAITING_FDS (2 * GST_CUFRAMES_MESSAGE_MAX_FDS)
 
 struct _GstCuframesMessageReader
 {
