@@ -6,6 +6,7 @@
 #include <gst/check/gstcheck.h>
 
 #include "codec-fixture.h"
+#include "gstcuframesframe.h"
 
 #define N_BLOBS 5
 
@@ -374,6 +375,41 @@ GST_START_TEST (metas_that_do_not_fit_here_are_stepped_over)
 
 GST_END_TEST;
 
+/* A picture that a peer lays out: as GStreamer would, and with less than that. */
+GST_START_TEST (pictures_that_exceed_their_data_are_refused)
+{
+  GEnumClass *formats = g_type_class_ref (GST_TYPE_VIDEO_FORMAT);
+
+  for (guint i = 0; i < formats->n_values; i++) {
+    const GstVideoFormat format = formats->values[i].value;
+    CuframesFrameInfo plain = { 0 }, wrong;
+    GstVideoInfo info;
+
+    if (format <= GST_VIDEO_FORMAT_ENCODED || !gst_video_info_set_format (&info, format, 4096, 2160) || GST_VIDEO_INFO_N_PLANES (&info) == 0)
+      continue;
+    gst_cuframes_frame_set_layout (&plain, &info);
+    plain.size_bytes = GST_VIDEO_INFO_SIZE (&info);
+    fail_unless (gst_cuframes_frame_layout_fits (&plain, &info), "%s", info.finfo->name);
+    wrong = plain;
+    wrong.size_bytes = 4096;
+    fail_if (gst_cuframes_frame_layout_fits (&wrong, &info), "%s in a page", info.finfo->name);
+    for (guint plane = 0; plane < plain.plane_count; plane++) {
+      wrong = plain;
+      wrong.plane_stride_bytes[plane] = 0;
+      fail_if (gst_cuframes_frame_layout_fits (&wrong, &info), "%s without a stride", info.finfo->name);
+      wrong = plain;
+      wrong.plane_offset_bytes[plane] = plain.size_bytes - 1;
+      fail_if (gst_cuframes_frame_layout_fits (&wrong, &info), "%s at the end", info.finfo->name);
+      wrong = plain;
+      wrong.plane_stride_bytes[plane] = G_MAXINT32;
+      fail_if (gst_cuframes_frame_layout_fits (&wrong, &info), "%s with a huge stride", info.finfo->name);
+    }
+  }
+  g_type_class_unref (formats);
+}
+
+GST_END_TEST;
+
 static Suite *
 codec_hostile_suite (void)
 {
@@ -393,6 +429,7 @@ codec_hostile_suite (void)
   tcase_add_test (tcase, blobs_above_their_limit_are_refused_unread);
   tcase_add_test (tcase, names_never_seen_before_are_taken_up_to_a_bound);
   tcase_add_test (tcase, metas_that_do_not_fit_here_are_stepped_over);
+  tcase_add_test (tcase, pictures_that_exceed_their_data_are_refused);
   return suite;
 }
 

@@ -227,6 +227,7 @@ copy (GstCuframesExporter * self, GstBuffer * buffer)
 static gboolean
 describe_memories (GstCuframesExporter * self, GstBuffer * buffer, GstCuframesMessage * message, Descriptors * descriptors)
 {
+  GstCuframesGpuLetGo let_go;
   const guint before = descriptors->count, n = gst_buffer_n_memory (buffer);
 
   message->memory_count = 0;
@@ -245,7 +246,7 @@ describe_memories (GstCuframesExporter * self, GstBuffer * buffer, GstCuframesMe
     }
     message->memory_count++;
   }
-  if (!self->on_gpu || gst_cuframes_gpu_complete (buffer, FALSE, 0, 0, NULL))
+  if (!self->on_gpu || gst_cuframes_gpu_complete (buffer, FALSE, 0, 0, NULL, &let_go))
     return TRUE;
   close_from (descriptors, before);
   return FALSE;
