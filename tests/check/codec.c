@@ -418,6 +418,10 @@ GST_START_TEST (events_without_meaning_elsewhere_stay_at_home)
           NULL));
   assert_event_stays_at_home (gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM,
           gst_structure_new ("with-pointer", "p", G_TYPE_POINTER, NULL, NULL)));
+  assert_event_stays_at_home (gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM,
+          gst_structure_new_empty ("latency_probe.id")));
+  assert_event_stays_at_home (gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM,
+          gst_structure_new_empty ("sub_latency_probe.id")));
 }
 
 GST_END_TEST;

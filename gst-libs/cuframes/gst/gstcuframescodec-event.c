@@ -12,6 +12,15 @@
 #define HASH_START G_GUINT64_CONSTANT (0xcbf29ce484222325)
 #define HASH_FACTOR G_GUINT64_CONSTANT (0x100000001b3)
 
+/* The latency tracer sends one before each buffer and measures the time to the
+ * sink by it: beyond the process it would be another clock's. */
+static gboolean
+is_latency_mark (const GstStructure * structure)
+{
+  return gst_structure_has_name (structure, "latency_probe.id")
+      || gst_structure_has_name (structure, "sub_latency_probe.id");
+}
+
 static gboolean
 is_custom (GstEventType type)
 {
@@ -122,7 +131,8 @@ put_body (GstCuframesCodecWriter * w, GstEvent * event)
     case GST_EVENT_EOS:
       break;
     default:
-      if (is_custom (GST_EVENT_TYPE (event)) && structure)
+      if (is_custom (GST_EVENT_TYPE (event)) && structure
+          && !is_latency_mark (structure))
         gst_cuframes_codec_put_structure (w, structure);
       else
         gst_cuframes_codec_writer_fail (w,
@@ -183,7 +193,7 @@ put_event_blob (GstCuframesCodecWriter * w, gpointer object)
  *
  * Writes stream-start, segment, tag, gap, EOS and the custom events, among
  * them force-key-unit of both directions, with sequence number and
- * running-time offset.  All else ends in
+ * running-time offset.  All else, and the latency tracer's marks, ends in
  * %GST_CUFRAMES_CODEC_ERROR_NOT_SUPPORTED; caps travel by
  * gst_cuframes_codec_caps_to_bytes().  A tag that cannot travel is left out of
  * its list; any other structure travels whole or not at all.  Any thread may
