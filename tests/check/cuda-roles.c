@@ -137,12 +137,23 @@ typedef struct
   const char *how;
 } Writer;
 
+/* Memory is given back when the GPU is done with it, in another thread: a process that ends before that leaves it behind. */
+static void
+let_go_of (GstCudaContext * context)
+{
+  if (context == NULL)
+    return;
+  WAIT_UNTIL (GST_OBJECT_REFCOUNT_VALUE (context) == 1);
+  gst_object_unref (context);
+}
+
 static void
 leave_gpu (Writer * writer)
 {
   gst_cuframes_compat_stream_unref (writer->stream);
   writer->stream = NULL;
-  gst_clear_object (&writer->context);
+  let_go_of (writer->context);
+  writer->context = NULL;
 }
 
 /* The sink's pool, told the stream that writes. */
@@ -477,7 +488,7 @@ close_reader (Reader * reader)
   CuMemFreeHost (reader->picture);
   gst_cuda_context_pop (NULL);
   gst_cuframes_compat_stream_unref (reader->stream);
-  gst_object_unref (reader->context);
+  let_go_of (reader->context);
 }
 
 /* The source; with "added=N PROPERTIES" one that is given that socket, with "descriptor=N PROPERTIES" a depayer that reads from it. */
