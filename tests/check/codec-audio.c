@@ -69,6 +69,34 @@ GST_START_TEST (planar_samples_can_be_read)
 
 GST_END_TEST;
 
+/* GStreamer takes no such meta, and says so aloud. */
+GST_START_TEST (clipping_without_a_format_is_refused)
+{
+  GstBuffer *buffer = gst_buffer_new (), *back = gst_buffer_new ();
+  guint8 bytes[256];
+  guint n_skipped, n_forged = 0;
+  gsize size;
+
+  gst_buffer_add_audio_clipping_meta (buffer, GST_FORMAT_DEFAULT, 312, 313);
+  size = gst_cuframes_codec_metas_to_bytes (buffer, bytes, sizeof bytes,
+      &n_skipped);
+  fail_unless (size <= sizeof bytes);
+  for (gsize i = 0; i + 12 <= size; i++) {
+    if (GST_READ_UINT32_LE (bytes + i) != GST_FORMAT_DEFAULT
+        || GST_READ_UINT64_LE (bytes + i + 4) != 312)
+      continue;
+    GST_WRITE_UINT32_LE (bytes + i, GST_FORMAT_UNDEFINED);
+    n_forged++;
+  }
+  fail_unless_equals_int (n_forged, 1);
+  gst_cuframes_codec_metas_from_bytes (back, bytes, size, &n_skipped, NULL);
+  fail_unless (gst_buffer_get_audio_clipping_meta (back) == NULL);
+  gst_buffer_unref (back);
+  gst_buffer_unref (buffer);
+}
+
+GST_END_TEST;
+
 GST_START_TEST (clipping_and_level_arrive)
 {
   GstBuffer *buffer = gst_buffer_new (), *back;
@@ -152,6 +180,7 @@ codec_audio_suite (void)
   suite_add_tcase (suite, tcase);
   tcase_add_test (tcase, planar_samples_can_be_read);
   tcase_add_test (tcase, clipping_and_level_arrive);
+  tcase_add_test (tcase, clipping_without_a_format_is_refused);
   tcase_add_test (tcase, samples_beyond_the_buffer_are_left_out);
   tcase_add_test (tcase, forged_layouts_stay_within_the_buffer);
   return suite;

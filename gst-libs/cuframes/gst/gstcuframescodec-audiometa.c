@@ -123,7 +123,7 @@ get_clipping (GstCuframesCodecReader * r, GstBuffer * buffer)
   const guint64 start = get_u64 (r), end = get_u64 (r);
 
   /* Formats that a program has registered have other numbers elsewhere */
-  if (r->failed || format > GST_FORMAT_PERCENT)
+  if (r->failed || format == GST_FORMAT_UNDEFINED || format > GST_FORMAT_PERCENT)
     return FALSE;
   gst_buffer_add_audio_clipping_meta (buffer, (GstFormat) format, start, end);
   return TRUE;

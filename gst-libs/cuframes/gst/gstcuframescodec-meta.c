@@ -177,7 +177,9 @@ get_by_gstreamer (GstCuframesCodecReader * r, GstBuffer * buffer)
   r->data += size;
   r->size = 0;
   info = gst_meta_get_info (name);
-  return info != NULL && is_left_to_gstreamer (info)
+  /* What has a code here is sent by it, and checked by it. */
+  return info != NULL && gst_cuframes_codec_meta_of_api (info->api) == NULL
+      && is_left_to_gstreamer (info)
       && get_serialized (buffer, info, data, size);
 }
 
