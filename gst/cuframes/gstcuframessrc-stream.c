@@ -173,11 +173,10 @@ take_format (GstCuframesSrc * self, const CuframesItem * item)
   self->asked = FALSE;
   if (self->in_packets && self->probe == 0)
     self->probe = gst_pad_add_probe (GST_BASE_SRC_PAD (self), GST_PAD_PROBE_TYPE_BUFFER, give_stamps_back, self, NULL);
-  if (self->in_packets)
+  if (self->in_packets) {
     gst_cuframes_subscription_end (self->subscription);
-  if (self->in_packets)
     caps = gst_cuframes_packet_subscription_set_format (self->packets, item->bytes, item->byte_count, &error);
-  else
+  } else
     caps = gst_cuframes_subscription_set_format (self->subscription, item->bytes, item->byte_count, &error);
   if (caps == NULL) {
     GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("%s", error->message), (NULL));
