@@ -38,7 +38,7 @@ make_page (int *fd, size_t bytes, CuframesMemfdMode mode)
 {
   void *page = NULL;
 
-  if (cuframes_memfd_new ("cuframes-test", bytes, mode, false, fd, &page) != 0)
+  if (cuframes_memfd_new ("cuframes-test", bytes, mode, CUFRAMES_MEMFD_SPARSE, fd, &page) != 0)
     abort ();
   return page;
 }

@@ -42,9 +42,9 @@ liar_open (Liar *liar, uint32_t max_leases)
   int fds[2];
 
   *liar = (Liar) {.control_bytes = CUFRAMES_META_OFFSET_BYTES + SLOTS * META_BYTES };
-  if (cuframes_memfd_new ("cuframes-test", liar->control_bytes, CUFRAMES_MEMFD_OWNER_WRITES, false, &liar->fds[0], &control) != 0
-      || cuframes_memfd_new ("cuframes-test", SLOTS * SLOT_BYTES, CUFRAMES_MEMFD_OWNER_WRITES, false, &liar->fds[1], &liar->arena) != 0
-      || cuframes_memfd_new ("cuframes-test", CUFRAMES_PAGE_BYTES, CUFRAMES_MEMFD_PEER_WRITES, false, &liar->fds[2], &liar->page) != 0
+  if (cuframes_memfd_new ("cuframes-test", liar->control_bytes, CUFRAMES_MEMFD_OWNER_WRITES, CUFRAMES_MEMFD_SPARSE, &liar->fds[0], &control) != 0
+      || cuframes_memfd_new ("cuframes-test", SLOTS * SLOT_BYTES, CUFRAMES_MEMFD_OWNER_WRITES, CUFRAMES_MEMFD_SPARSE, &liar->fds[1], &liar->arena) != 0
+      || cuframes_memfd_new ("cuframes-test", CUFRAMES_PAGE_BYTES, CUFRAMES_MEMFD_PEER_WRITES, CUFRAMES_MEMFD_SPARSE, &liar->fds[2], &liar->page) != 0
       || socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0 || pipe2 (liar->wake, O_CLOEXEC | O_NONBLOCK) != 0)
     return false;
   liar->fd = fds[0];

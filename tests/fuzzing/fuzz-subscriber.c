@@ -79,8 +79,8 @@ prepare (void)
   signal (SIGPIPE, SIG_IGN);
   for (int i = 0; i < 3; i++) {
     void *data = NULL;
-    FUZZ_REQUIRE (cuframes_memfd_new ("fuzz", page_bytes[i], i == 2 ? CUFRAMES_MEMFD_PEER_WRITES : CUFRAMES_MEMFD_OWNER_WRITES, false, &page_fds[i],
-            &data) == 0);
+    FUZZ_REQUIRE (cuframes_memfd_new ("fuzz", page_bytes[i], i == 2 ? CUFRAMES_MEMFD_PEER_WRITES : CUFRAMES_MEMFD_OWNER_WRITES,
+            CUFRAMES_MEMFD_SPARSE, &page_fds[i], &data) == 0);
     pages[i] = data;
   }
   FUZZ_REQUIRE (pipe2 (pipe_fds, O_CLOEXEC) == 0);

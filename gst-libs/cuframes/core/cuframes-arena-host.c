@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Host memory by memfd. The publisher's mapping is writable, everybody else's cannot be. */
 #define _GNU_SOURCE
+#include "cuframes-arena-host.h"
+
 #include <fcntl.h>
 
-#include "cuframes-arena.h"
-#include "cuframes-memfd.h"
 #include "cuframes-util.h"
 
 typedef struct
@@ -59,6 +59,22 @@ host_wrap (int take_fd, void *data, uint64_t size_bytes, CuframesArena **ret_are
   return 0;
 }
 
+/* As cuframes_arena_new_host(), filled as told. */
+int
+cuframes_arena_host_new (uint64_t size_bytes, CuframesMemfdFill fill, CuframesArena **ret_arena)
+{
+  uint64_t rounded;
+  void *data = NULL;
+  int fd = -1, r;
+
+  if (!cuframes_align (size_bytes, (uint64_t) sysconf (_SC_PAGESIZE), &rounded))
+    return -EINVAL;
+  r = cuframes_memfd_new ("cuframes-arena", rounded, CUFRAMES_MEMFD_OWNER_WRITES, fill, &fd, &data);
+  if (r < 0)
+    return r;
+  return host_wrap (fd, data, rounded, ret_arena);
+}
+
 /**
  * cuframes_arena_new_host:
  * @size_bytes: its size; rounded up to whole pages
@@ -74,16 +90,7 @@ host_wrap (int take_fd, void *data, uint64_t size_bytes, CuframesArena **ret_are
 int
 cuframes_arena_new_host (uint64_t size_bytes, CuframesArena **ret_arena)
 {
-  uint64_t rounded;
-  void *data = NULL;
-  int fd = -1, r;
-
-  if (!cuframes_align (size_bytes, (uint64_t) sysconf (_SC_PAGESIZE), &rounded))
-    return -EINVAL;
-  r = cuframes_memfd_new ("cuframes-arena", rounded, CUFRAMES_MEMFD_OWNER_WRITES, true, &fd, &data);
-  if (r < 0)
-    return r;
-  return host_wrap (fd, data, rounded, ret_arena);
+  return cuframes_arena_host_new (size_bytes, CUFRAMES_MEMFD_POPULATED, ret_arena);
 }
 
 /**

@@ -47,13 +47,13 @@ check_limits (uint64_t size_bytes)
 }
 
 static int
-resize (int fd, uint64_t size_bytes, bool reserve)
+resize (int fd, uint64_t size_bytes, CuframesMemfdFill fill)
 {
   int error;
 
   if (ftruncate (fd, (off_t) size_bytes) < 0)
     return -errno;
-  if (!reserve)
+  if (fill == CUFRAMES_MEMFD_SPARSE)
     return 0;
   do {
     error = posix_fallocate (fd, 0, (off_t) size_bytes);
@@ -86,11 +86,11 @@ seal (int *fd, CuframesMemfdMode mode)
   return 0;
 }
 
-/* Makes a file of zeros, maps it readable and writable for the maker, then seals it. With reserve its memory is taken now,
- * so that a full machine shows here and not as a fault later. The descriptor and the mapping are the caller's.
+/* Makes a file of zeros, maps it readable and writable for the maker, then seals it. The descriptor and the mapping are
+ * the caller's.
  * 0 or a negative errno; nothing is set on failure. */
 int
-cuframes_memfd_new (const char *name, uint64_t size_bytes, CuframesMemfdMode mode, bool reserve, int *ret_fd, void **ret_data)
+cuframes_memfd_new (const char *name, uint64_t size_bytes, CuframesMemfdMode mode, CuframesMemfdFill fill, int *ret_fd, void **ret_data)
 {
   CUFRAMES_AUTO_CLOSE int fd = -1;
   void *data;
@@ -101,10 +101,10 @@ cuframes_memfd_new (const char *name, uint64_t size_bytes, CuframesMemfdMode mod
   fd = create (name);
   if (fd < 0)
     return cuframes_steal_fd (&fd);
-  r = resize (fd, size_bytes, reserve);
+  r = resize (fd, size_bytes, fill);
   if (r < 0)
     return r;
-  data = mmap (NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (reserve ? MAP_POPULATE : 0), fd, 0);
+  data = mmap (NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (fill == CUFRAMES_MEMFD_POPULATED ? MAP_POPULATE : 0), fd, 0);
   if (data == MAP_FAILED)
     return -errno;
   r = seal (&fd, mode);

@@ -14,7 +14,14 @@ typedef enum
   CUFRAMES_MEMFD_PEER_WRITES,   /* whoever is handed it may write */
 } CuframesMemfdMode;
 
-int cuframes_memfd_new (const char *name, uint64_t size_bytes, CuframesMemfdMode mode, bool reserve, int *ret_fd, void **ret_data);
+typedef enum
+{
+  CUFRAMES_MEMFD_SPARSE,        /* memory comes as it is used */
+  CUFRAMES_MEMFD_RESERVED,      /* it is taken now, so that a full machine shows here and not as a fault later, and zeroed as it is used */
+  CUFRAMES_MEMFD_POPULATED,     /* it is taken, zeroed and mapped now: the first use costs nothing */
+} CuframesMemfdFill;
+
+int cuframes_memfd_new (const char *name, uint64_t size_bytes, CuframesMemfdMode mode, CuframesMemfdFill fill, int *ret_fd, void **ret_data);
 int cuframes_memfd_map (int fd, uint64_t size_bytes, CuframesMemfdMode mode, bool populate, void **ret_data);
 void *cuframes_memfd_unmap (void *data, uint64_t size_bytes);
 

@@ -23,15 +23,16 @@ message_is_sound (const CuframesRingMessage *message)
       && message->arena.kind == CUFRAMES_MEMORY_HOST && message->arena.size_bytes >= message->slot_bytes;
 }
 
+/* Large rings are mapped as they are read: who joins would wait for memory that the publisher has not even zeroed yet. */
 static int
 map_pages (CuframesPacketMapping *mapping, const int fds[3])
 {
   void *control = NULL, *data = NULL, *page = NULL;
-  int r = cuframes_memfd_map (fds[0], mapping->message.control_bytes, CUFRAMES_MEMFD_OWNER_WRITES, true, &control);
+  int r = cuframes_memfd_map (fds[0], mapping->message.control_bytes, CUFRAMES_MEMFD_OWNER_WRITES, false, &control);
 
   mapping->control = control;
   if (r == 0)
-    r = cuframes_memfd_map (fds[1], mapping->message.slot_bytes, CUFRAMES_MEMFD_OWNER_WRITES, true, &data);
+    r = cuframes_memfd_map (fds[1], mapping->message.slot_bytes, CUFRAMES_MEMFD_OWNER_WRITES, false, &data);
   mapping->data = data;
   if (r == 0)
     r = cuframes_memfd_map (fds[2], CUFRAMES_PAGE_BYTES, CUFRAMES_MEMFD_PEER_WRITES, true, &page);

@@ -174,7 +174,7 @@ static int
 change_page (CuframesPeer *peer, CuframesRing *current, int *ret_page_fd)
 {
   CuframesLeasePage *page = NULL;
-  int r = cuframes_memfd_new ("cuframes-leases", CUFRAMES_PAGE_BYTES, CUFRAMES_MEMFD_PEER_WRITES, true, ret_page_fd, (void **) &page);
+  int r = cuframes_memfd_new ("cuframes-leases", CUFRAMES_PAGE_BYTES, CUFRAMES_MEMFD_PEER_WRITES, CUFRAMES_MEMFD_POPULATED, ret_page_fd, (void **) &page);
 
   if (r < 0)
     return r;
@@ -253,7 +253,7 @@ send_event (CuframesPeer *peer, const CuframesEventMessage *event)
   peer->throttled = !has_room_for (peer, event->byte_count);
   if (peer->throttled)
     return CUFRAMES_E_FULL;
-  r = cuframes_memfd_new ("cuframes-event", event->byte_count, CUFRAMES_MEMFD_OWNER_WRITES, true, &fd, &data);
+  r = cuframes_memfd_new ("cuframes-event", event->byte_count, CUFRAMES_MEMFD_OWNER_WRITES, CUFRAMES_MEMFD_POPULATED, &fd, &data);
   if (r < 0)
     return r;
   memcpy (data, event->bytes, event->byte_count);

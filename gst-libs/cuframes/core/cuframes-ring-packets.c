@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A generation of packets in its publisher: the memory of a packet ring and the writer's view of it. Nothing is claimed or leased here,
  * so nothing is ever waited for. Knows no socket. */
+#include "cuframes-arena-host.h"
 #include "cuframes-ring.h"
 
 #include "cuframes-util.h"
@@ -42,7 +43,8 @@ describe (const CuframesPacketRingConfig *config, CuframesRingMessage *ret_messa
  * @config: the new generation
  * @ret_ring: (out) (transfer full): the ring
  *
- * Makes a ring for packets of any size, for cuframes_publisher_announce_ring(). All its memory is taken now. It has no slots: packets are
+ * Makes a ring for packets of any size, for cuframes_publisher_announce_ring(). All its memory is taken now, and zeroed as packets fill it: the
+ * first one need not wait for that. It has no slots: packets are
  * copied into it by cuframes_publisher_publish_packet().
  *
  * Returns: 0, -EINVAL if a size is out of range, -EMSGSIZE if the format is too long, -ENOMEM, -EFBIG, -EMFILE or another negative errno;
@@ -59,9 +61,9 @@ cuframes_ring_new_packets (const CuframesPacketRingConfig *config, CuframesRing 
   int r = describe (config, &message);
 
   if (r == 0)
-    r = cuframes_arena_new_host (message.slot_bytes, &arena);
+    r = cuframes_arena_host_new (message.slot_bytes, CUFRAMES_MEMFD_RESERVED, &arena);
   if (r == 0)
-    r = cuframes_ring_prepare (&message, arena, true, &ring);
+    r = cuframes_ring_prepare (&message, arena, CUFRAMES_MEMFD_RESERVED, &ring);
   cuframes_arena_unref (arena);
   if (r == 0)
     r = cuframes_packet_ring_init (&ring->packets, (CuframesPacketControlPage *) ring->control, message.slot_count,

@@ -69,10 +69,10 @@ describe (const CuframesRingConfig *config, CuframesRingMessage *ret_message)
   };
 }
 
-/* What both kinds of ring begin with: a reference to the arena, a copy of the format, and a control page of zeros, all of whose memory is
- * taken now with reserve. 0 or a negative errno. */
+/* What both kinds of ring begin with: a reference to the arena, a copy of the format, and and a control page of zeros, filled as
+ * told. 0 or a negative errno. */
 int
-cuframes_ring_prepare (const CuframesRingMessage *message, CuframesArena *arena, bool reserve, CuframesRing **ret_ring)
+cuframes_ring_prepare (const CuframesRingMessage *message, CuframesArena *arena, CuframesMemfdFill fill, CuframesRing **ret_ring)
 {
   CuframesRing *ring = calloc (1, sizeof *ring);
   void *control = NULL, *format = malloc (message->format_bytes + 1);
@@ -93,7 +93,7 @@ cuframes_ring_prepare (const CuframesRingMessage *message, CuframesArena *arena,
   ring->arena = cuframes_arena_ref (arena);
   cuframes_arena_get_info (arena, &ring->message.arena);
   ring->control_fd = -1;
-  r = cuframes_memfd_new ("cuframes-control", message->control_bytes, CUFRAMES_MEMFD_OWNER_WRITES, reserve, &ring->control_fd, &control);
+  r = cuframes_memfd_new ("cuframes-control", message->control_bytes, CUFRAMES_MEMFD_OWNER_WRITES, fill, &ring->control_fd, &control);
   if (r < 0) {
     cuframes_ring_unref (ring);
     return r;
@@ -152,7 +152,7 @@ cuframes_ring_new (const CuframesRingConfig *config, CuframesRing **ret_ring)
   if (r < 0)
     return r;
   describe (config, &message);
-  r = cuframes_ring_prepare (&message, config->arena, false, &ring);
+  r = cuframes_ring_prepare (&message, config->arena, CUFRAMES_MEMFD_SPARSE, &ring);
   if (r < 0)
     return r;
   ring->control->magic = CUFRAMES_LAYOUT_MAGIC;

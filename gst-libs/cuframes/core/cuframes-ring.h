@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "cuframes-frame-ring.h"
+#include "cuframes-memfd.h"
 #include "cuframes-packet-ring.h"
 #include "cuframes-publisher.h"
 #include "cuframes-wire.h"
@@ -29,7 +30,7 @@ struct _CuframesRing
   bool others;                  /* some of those are not on this ring yet */
 };
 
-int cuframes_ring_prepare (const CuframesRingMessage * message, CuframesArena * arena, bool reserve, CuframesRing ** ret_ring);
+int cuframes_ring_prepare (const CuframesRingMessage * message, CuframesArena * arena, CuframesMemfdFill fill, CuframesRing ** ret_ring);
 int cuframes_ring_begin (CuframesRing * ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial,
     uint64_t patience_ns);
 bool cuframes_ring_inherit (CuframesRing * ring);
