@@ -4,10 +4,12 @@
 #define _GNU_SOURCE
 #include "cuframes-connection.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "cuframes-address.h"
 #include "cuframes-fork-guard.h"
@@ -145,6 +147,15 @@ cuframes_connection_begin (int take_fd, const CuframesHello *hello, CuframesConn
   return r;
 }
 
+/* A wake-up is read from it without a look at what it is. */
+static bool
+is_wake_pipe (int fd)
+{
+  struct stat status;
+
+  return fstat (fd, &status) == 0 && S_ISFIFO (status.st_mode) && (fcntl (fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+}
+
 /* Waits for the answer. 0; CUFRAMES_E_TIMEOUT or CUFRAMES_E_CANCELLED: it may be called again; CUFRAMES_E_REFUSED with the reason in the inbox,
  * CUFRAMES_E_CLOSED, CUFRAMES_E_PEER or a negative errno: the connection is of no more use. */
 int
@@ -152,7 +163,7 @@ cuframes_connection_finish (CuframesConnection *connection, uint64_t deadline_ns
 {
   int r = await_answer (connection->fd, deadline_ns, cancel_fd, inbox);
 
-  if (r == 0 && inbox->message.welcome.max_leases == 0)
+  if (r == 0 && (inbox->message.welcome.max_leases == 0 || !is_wake_pipe (inbox->fds[0])))
     r = CUFRAMES_E_PEER;
   if (r != 0)
     return r;

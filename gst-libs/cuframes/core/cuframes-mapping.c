@@ -124,13 +124,15 @@ static void *
 watch (void *data)
 {
   CuframesMapping *mapping = data;
+  eventfd_t value;
   int r = cuframes_poll (mapping->connection->wake_fd, 0, mapping->watch_fd, CUFRAMES_NONE, NULL);
 
   /* relaxed: it was written before the other end of the pipe was closed, which is what we have seen */
   if (r == 0 && atomic_load_explicit (&mapping->page->bye, memory_order_relaxed) == 0)
     mapping->arena->ops->orphan (mapping->arena);
-  if (r != CUFRAMES_E_CANCELLED)
-    cuframes_poll (-1, 0, mapping->watch_fd, CUFRAMES_NONE, NULL);
+  /* A poll may fail, as where the limit of descriptors is below two. */
+  while (eventfd_read (mapping->watch_fd, &value) < 0)
+    continue;
   free_mapping (mapping);
   return NULL;
 }
@@ -146,7 +148,7 @@ start_watch (CuframesMapping *mapping)
 
   if (mapping->watch_fd >= 0 || mapping->arena->ops->orphan == NULL)
     return 0;
-  fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+  fd = eventfd (0, EFD_CLOEXEC);
   if (fd < 0)
     return -errno;
   mapping->watch_fd = fd;

@@ -69,7 +69,7 @@ describe (const CuframesRingConfig *config, CuframesRingMessage *ret_message)
   };
 }
 
-/* What both kinds of ring begin with: a reference to the arena, a copy of the format, and and a control page of zeros, filled as
+/* What both kinds of ring begin with: a reference to the arena, a copy of the format, and a control page of zeros, filled as
  * told. 0 or a negative errno. */
 int
 cuframes_ring_prepare (const CuframesRingMessage *message, CuframesArena *arena, CuframesMemfdFill fill, CuframesRing **ret_ring)

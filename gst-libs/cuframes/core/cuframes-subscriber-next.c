@@ -2,13 +2,15 @@
 /* What comes next: frames or packets, formats and events in one order, and the wait for it. Frames and packets come from the ring without a
  * system call, messages from the socket, which is looked at only when the ring says that something is there. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "cuframes-subscriber-private.h"
 #include "cuframes-util.h"
 
-/* How long an event that a frame says was sent before it may take to come. */
+/* How long an event that a frame says was sent before it may take to come. A publisher may have been stopped meanwhile: it is left, not blamed. */
 #define EVENT_NS 2000000000u
 #define SPIN_LOOKS 64u
 /* A page that changes without end always has something new and never anything to take: the time is looked at after so many turns. */
@@ -23,6 +25,7 @@ take_event (CuframesSubscriber *subscriber)
     subscriber->event_serial = event->serial;
   else if (subscriber->stickies_due > 0)
     subscriber->stickies_due--;
+  subscriber->event_deadline_ns = cuframes_deadline_after (EVENT_NS);
   return cuframes_pending_queue_add (&subscriber->pending, &subscriber->inbox);
 }
 
@@ -39,7 +42,7 @@ take_message (CuframesSubscriber *subscriber)
       return cuframes_pending_queue_add (&subscriber->pending, &subscriber->inbox);
     case CUFRAMES_MESSAGE_BYE:
       subscriber->bye = message->bye_reason;
-      return 0;
+      return CUFRAMES_E_CLOSED; /* nothing follows */
     default:
       return CUFRAMES_E_PEER;
   }
@@ -186,8 +189,11 @@ lacks_event (CuframesSubscriber *subscriber, int fetched)
 
   if (fetched == 0 && cuframes_view_get_fetched (&subscriber->view, &sequence, &event_serial))
     lacks |= (int64_t) (event_serial - subscriber->event_serial) > 0;
-  subscriber->awaits_event = lacks && !subscriber->gone && subscriber->bye == 0;
-  return subscriber->awaits_event;
+  lacks = lacks && !subscriber->gone && subscriber->bye == 0;
+  if (lacks && !subscriber->awaits_event)
+    subscriber->event_deadline_ns = cuframes_deadline_after (EVENT_NS);
+  subscriber->awaits_event = lacks;
+  return lacks;
 }
 
 static void
@@ -254,8 +260,12 @@ cuframes_subscriber_try_next (CuframesSubscriber *subscriber, CuframesItem *ret_
       cuframes_subscriber_disconnect (subscriber);
     return r;
   }
-  if ((r == 0 || r == CUFRAMES_E_EMPTY) && lacks_event (subscriber, r))
-    return CUFRAMES_E_EMPTY;
+  if ((r == 0 || r == CUFRAMES_E_EMPTY) && lacks_event (subscriber, r)) {
+    if (cuframes_now_ns () < subscriber->event_deadline_ns)
+      return CUFRAMES_E_EMPTY;
+    deliver_end (subscriber, ret_item);
+    return 0;
+  }
   if (r == 0)
     deliver_fetched (subscriber, ret_item);
   else if (r == CUFRAMES_E_EMPTY && (subscriber->gone || subscriber->bye != 0)) {
@@ -335,23 +345,34 @@ has_anything (const CuframesSubscriber *subscriber)
   return cuframes_view_has_more (&subscriber->view) || has_news (subscriber);
 }
 
-/* Takes the wake-ups off the pipe. What they were written for is looked for after this, so that none is lost: frames are on the ring, but
- * a message may be one of which the ring says nothing. The end of the pipe is the publisher's. */
-static void
-quieten (CuframesSubscriber *subscriber)
+/* Reads without waiting, whatever the publisher makes of the pipe: its open file is shared, so who made it may make it blocking at any time. */
+static ssize_t
+read_wake_ups (int fd, char *bytes, size_t byte_count)
 {
-  char bytes[64];
-  bool is_message = false;
+  const struct iovec part = { bytes, byte_count };
   ssize_t got;
 
   do {
-    got = read (subscriber->connection->wake_fd, bytes, sizeof bytes);
-    is_message |= got == (ssize_t) sizeof bytes || (got > 0 && memchr (bytes, CUFRAMES_WAKE_MESSAGE, (size_t) got) != NULL);
-  } while (got == (ssize_t) sizeof bytes || (got < 0 && errno == EINTR));
+    got = vmsplice (fd, &part, 1, SPLICE_F_NONBLOCK);
+    if (got < 0 && (errno == ENOSYS || errno == EPERM))         /* not let by a filter of system calls */
+      got = read (fd, bytes, byte_count);
+  } while (got < 0 && errno == EINTR);
+  return got;
+}
+
+/* Takes the wake-ups off the pipe. What they were written for is looked for after this, so that none is lost: frames are on the ring, but
+ * a message may be one of which the ring says nothing. The end of the pipe is the publisher's. More than a publisher leaves there is left for
+ * the next time. */
+static void
+quieten (CuframesSubscriber *subscriber)
+{
+  char bytes[CUFRAMES_PAGE_BYTES];
+  const ssize_t got = read_wake_ups (subscriber->connection->wake_fd, bytes, sizeof bytes);
+
   if (got == 0 || (got < 0 && errno != EAGAIN)) {
     hear (subscriber);
     hang_up (subscriber, 0);
-  } else if (is_message || subscriber->view.control == NULL)
+  } else if (subscriber->view.control == NULL || (got > 0 && memchr (bytes, CUFRAMES_WAKE_MESSAGE, (size_t) got) != NULL))
     hear (subscriber);
 }
 
@@ -414,15 +435,12 @@ static int
 sleep_until (CuframesSubscriber *subscriber, uint64_t deadline_ns)
 {
   const int fd = cuframes_subscriber_peek_fd (subscriber);
-  const uint64_t event_deadline_ns = subscriber->awaits_event ? cuframes_deadline_after (EVENT_NS) : CUFRAMES_NONE;
-  const bool for_event = subscriber->awaits_event && event_deadline_ns < deadline_ns;
+  const bool for_event = subscriber->awaits_event && subscriber->event_deadline_ns < deadline_ns;
   short events = 0;
-  int r = cuframes_poll (fd, POLLIN, subscriber->cancel_fd, for_event ? event_deadline_ns : deadline_ns, &events);
+  int r = cuframes_poll (fd, POLLIN, subscriber->cancel_fd, for_event ? subscriber->event_deadline_ns : deadline_ns, &events);
 
-  if (r == CUFRAMES_E_TIMEOUT && for_event) {
-    hang_up (subscriber, CUFRAMES_E_PEER);
+  if (r == CUFRAMES_E_TIMEOUT && for_event)
     return 0;
-  }
   if (r != 0)
     return r;
   pthread_mutex_lock (&subscriber->lock);

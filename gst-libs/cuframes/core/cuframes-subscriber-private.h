@@ -31,6 +31,7 @@ struct _CuframesSubscriber
   uint32_t bye;
   bool greeted;                 /* the item CONNECTED was handed out */
   bool awaits_event;
+  uint64_t event_deadline_ns;   /* until when, while it does */
   pthread_mutex_t lock;         /* guards the counters, and changes of connection */
   CuframesSubscriberCounters counters;
 };

@@ -15,7 +15,7 @@ extern "C" {
  * CuframesSubscriber:
  *
  * The receiving end of a channel. One thread at a time may call its functions; cuframes_subscriber_cancel(),
- * cuframes_subscriber_get_counters() and the functions of frames may be called from any thread.
+ * cuframes_subscriber_request_keyframe(), cuframes_subscriber_get_counters() and the functions of frames may be called from any thread.
  *
  * Since: 0.1
  */
