@@ -490,6 +490,9 @@ gst_cuframes_src_create (GstPushSrc * src, GstBuffer ** buffer)
     switch (r) {
       case 0:
         flow = take_item (self, &item, buffer);
+        /* Where much comes that is no buffer nothing is waited for, and so no wait is cancelled. */
+        if (flow == GST_FLOW_OK && *buffer == NULL)
+          flow = stop_if_flushing (self);
         break;
       case CUFRAMES_E_TIMEOUT:
         break;

@@ -20,6 +20,8 @@ GST_DEBUG_CATEGORY_EXTERN (gst_cuframes_device_debug);
 #define FORMAT_MS 500
 /* When too many knock at a publisher at once. */
 #define BUSY_MS 100
+/* A publisher that sends without end keeps neither the others nor the end from their turn. */
+#define MESSAGES_AT_ONCE 16
 
 struct _GstCuframesWatcher
 {
@@ -152,11 +154,14 @@ on_channel_readable (gint fd, GIOCondition condition, gpointer data)
   Channel *channel = data;
   CuframesPublisherStats stats;
   guint32 count;
-  gint r;
+  gint r = 0;
 
-  while ((r = cuframes_observer_receive (channel->observer, &stats, NULL, 0, &count)) == 0)
-    take_stats (channel, &stats);
-  if (r == CUFRAMES_E_EMPTY)
+  for (guint i = 0; r == 0 && i < MESSAGES_AT_ONCE; i++) {
+    r = cuframes_observer_receive (channel->observer, &stats, NULL, 0, &count);
+    if (r == 0)
+      take_stats (channel, &stats);
+  }
+  if (r == 0 || r == CUFRAMES_E_EMPTY)
     return G_SOURCE_CONTINUE;
   forget (channel, r);
   return G_SOURCE_REMOVE;

@@ -106,7 +106,7 @@ plane_fits (const CuframesFrameInfo * info, const GstVideoFormatInfo * format, g
 gboolean
 gst_cuframes_frame_layout_fits (const CuframesFrameInfo * info, const GstVideoInfo * video_info)
 {
-  if (info->plane_count != GST_VIDEO_INFO_N_PLANES (video_info) || info->format != (guint) GST_VIDEO_INFO_FORMAT (video_info))
+  if (info->plane_count == 0 || info->plane_count != GST_VIDEO_INFO_N_PLANES (video_info) || info->format != (guint) GST_VIDEO_INFO_FORMAT (video_info))
     return FALSE;
   /* GStreamer maps a picture by the caps. */
   if (info->width < (guint) GST_VIDEO_INFO_WIDTH (video_info) || info->height < (guint) GST_VIDEO_INFO_HEIGHT (video_info))
@@ -145,11 +145,11 @@ gst_cuframes_frame_add_layout (const CuframesFrameInfo * info, const GstVideoInf
         info->plane_count, offsets, strides);
 }
 
-/* Whether two frames lie alike in their slots. */
+/* Whether two frames lie alike in their slots. One without planes is none, and like no other. */
 gboolean
 gst_cuframes_frame_layout_is (const CuframesFrameInfo * info, const CuframesFrameInfo * other)
 {
-  return info->size_bytes == other->size_bytes && info->plane_count == other->plane_count && info->format == other->format
+  return info->plane_count > 0 && info->plane_count == other->plane_count && info->size_bytes == other->size_bytes && info->format == other->format
       && info->width == other->width && info->height == other->height
       && memcmp (info->plane_offset_bytes, other->plane_offset_bytes, sizeof info->plane_offset_bytes) == 0
       && memcmp (info->plane_stride_bytes, other->plane_stride_bytes, sizeof info->plane_stride_bytes) == 0;
