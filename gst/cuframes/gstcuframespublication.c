@@ -330,12 +330,9 @@ publish_copy (GstCuframesPublication * self, GstBuffer * buffer, guint64 moment_
 
   if (!self->ring_fits && !make_own_ring (self))
     return -ENOMEM;
-  slot = gst_cuframes_slot_claim (self->ring, 0, &r);
-  if (slot == NULL) {
-    if (r == CUFRAMES_E_FULL)
-      cuframes_publisher_count_drop (self->publisher);
+  slot = gst_cuframes_slot_claim_for_copy (self->publisher, self->ring, &r);
+  if (slot == NULL)
     return r;
-  }
   copy = copy_to_ring (self, buffer, slot);
   if (copy == NULL)
     return no_picture (error);

@@ -329,7 +329,81 @@ test_reader_upstream (void)
   feeder_close (&feeder);
 }
 
+/* The producer stops its pool, as one that negotiates anew or goes away does, and what follows has the same caps and other memory. */
+static void
+test_stopped_pool (void)
+{
+  Catcher catcher;
+  Feeder feeder;
+
+  REQUIRE (feeder_open (&feeder, ""));
+  REQUIRE (catcher_open (&catcher, "start=oldest"));
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK (gst_pad_push (feeder.pad, feeder_frame (&feeder, 0)) == GST_FLOW_OK);
+  CHECK_EQUAL (catcher_take_number (&catcher), 0);
+  CHECK (gst_buffer_pool_set_active (feeder.pool, FALSE));
+  CHECK (gst_pad_push (feeder.pad, feeder_own_frame (&feeder, 1)) == GST_FLOW_OK);
+  CHECK_EQUAL (catcher_take_number (&catcher), 1);
+  CHECK_EQUAL (stat_of (feeder.element, "copies"), 1);
+  CHECK_EQUAL (stat_of (feeder.element, "drops"), 0);
+  catcher_close (&catcher);
+  feeder_close (&feeder);
+}
+
+/* With overflow=wait a frame that is still in a stopped pool's slot is waited for too. */
+static void
+test_stopped_pool_waits (void)
+{
+  GstBuffer *last;
+  Catcher catcher;
+  Feeder feeder;
+
+  REQUIRE (feeder_open (&feeder, "slots=2 overflow=wait overflow-timeout=200000000"));
+  REQUIRE (catcher_open (&catcher, "start=oldest delivery=fifo"));
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK (WAIT_UNTIL (stat_of (feeder.element, "num-subscribers") == 1));
+  catcher_block (&catcher, TRUE);
+  for (guint i = 0; i < 3; i++)
+    CHECK (gst_pad_push (feeder.pad, feeder_frame (&feeder, i)) == GST_FLOW_OK);
+  last = feeder_frame (&feeder, 3);
+  CHECK (gst_buffer_pool_set_active (feeder.pool, FALSE));
+  CHECK (gst_pad_push (feeder.pad, last) == GST_FLOW_OK);
+  catcher_block (&catcher, FALSE);
+  catcher_close (&catcher);
+  feeder_close (&feeder);
+}
+
+/* With overflow=wait a frame that must be copied waits for room as any other, also while upstream holds what was kept for it. */
+static void
+test_copy_waits (void)
+{
+  GstBuffer *held[2];
+  Catcher catcher;
+  Feeder feeder;
+
+  REQUIRE (feeder_open (&feeder, "slots=2 overflow=wait overflow-timeout=3000000000"));
+  REQUIRE (catcher_open (&catcher, "start=oldest delivery=fifo io-mode=copy"));
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK (WAIT_UNTIL (stat_of (feeder.element, "num-subscribers") == 1));
+  CHECK (gst_pad_push (feeder.pad, feeder_frame (&feeder, 0)) == GST_FLOW_OK);
+  CHECK_EQUAL (catcher_take_number (&catcher), 0);
+  held[0] = feeder_frame (&feeder, 1000);
+  held[1] = feeder_frame (&feeder, 1001);
+  for (guint i = 1; i < 100; i++)
+    CHECK (gst_pad_push (feeder.pad, feeder_own_frame (&feeder, i)) == GST_FLOW_OK);
+  CHECK_EQUAL (stat_of (feeder.element, "copies"), 99);
+  CHECK_EQUAL (stat_of (feeder.element, "drops"), 0);
+  gst_buffer_unref (held[0]);
+  gst_buffer_unref (held[1]);
+  catcher_close (&catcher);
+  feeder_close (&feeder);
+}
+
+
 static const FixtureTest tests[] = {
+  {"with overflow=wait a frame that must be copied is waited for as any other", test_copy_waits},
+  {"a frame in other memory follows one of a pool that was stopped", test_stopped_pool},
+  {"a frame of a stopped pool waits for room no longer than told", test_stopped_pool_waits},
   {"videotestsrc writes into the ring in every kind of format and at odd sizes", test_testsrc},
   {"converters and scalers write into the ring", test_converters},
   {"queues and filters in between cost no copy", test_between},

@@ -229,6 +229,55 @@ cuframes_publisher_publish_packet (CuframesPublisher *publisher, CuframesRing *r
   return r;
 }
 
+/* Whether it is of use to wait for a slot: 0, CUFRAMES_E_CANCELLED or CUFRAMES_E_ABSENT. */
+static int
+may_wait (CuframesPublisher *publisher, const CuframesRing *ring)
+{
+  int r;
+
+  pthread_mutex_lock (&publisher->lock);
+  r = publisher->flushing ? CUFRAMES_E_CANCELLED : publisher->ring != ring ? CUFRAMES_E_ABSENT : 0;
+  pthread_mutex_unlock (&publisher->lock);
+  return r;
+}
+
+/**
+ * cuframes_publisher_claim:
+ * @publisher: a publisher
+ * @ring: its current ring
+ * @ret_slot: (out): the slot
+ *
+ * Takes a slot to copy a frame into, which cuframes_publisher_publish() or cuframes_ring_release() takes back. Unlike
+ * cuframes_ring_claim(), which a producer calls for the frames that it writes, it waits as long as the publisher's policy on overflow says. Any
+ * thread, one at a time.
+ *
+ * Returns: 0; %CUFRAMES_E_FULL if there is none, which is counted as a dropped frame; %CUFRAMES_E_CANCELLED while flushing; %CUFRAMES_E_ABSENT if
+ * @ring is not current and has no slot
+ *
+ * Since: 0.1
+ */
+int
+cuframes_publisher_claim (CuframesPublisher *publisher, CuframesRing *ring, uint32_t *ret_slot)
+{
+  const uint64_t timeout_ns = publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT ? publisher->config.overflow_timeout_ns : 0;
+  const uint64_t start = cuframes_now_ns ();
+  int r;
+
+  while ((r = cuframes_ring_claim (ring, 0, ret_slot)) == CUFRAMES_E_FULL) {
+    const uint64_t passed = cuframes_now_ns () - start;
+    if (passed >= timeout_ns) {
+      cuframes_publisher_count_drop (publisher);
+      break;
+    }
+    r = may_wait (publisher, ring);
+    if (r == 0)
+      r = cuframes_ring_wait_released (ring, timeout_ns - passed);
+    if (r != 0)
+      break;
+  }
+  return r;
+}
+
 /**
  * cuframes_publisher_count_drop:
  * @publisher: a publisher

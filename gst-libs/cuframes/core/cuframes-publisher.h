@@ -171,6 +171,7 @@ CUFRAMES_API int cuframes_publisher_publish (CuframesPublisher * publisher, Cufr
     uint64_t * ret_sequence);
 CUFRAMES_API int cuframes_publisher_publish_packet (CuframesPublisher * publisher, CuframesRing * ring, const CuframesPacketInfo * info,
     const struct iovec *pieces, uint32_t piece_count, const void *metas, uint64_t * ret_sequence);
+CUFRAMES_API int cuframes_publisher_claim (CuframesPublisher * publisher, CuframesRing * ring, uint32_t * ret_slot);
 CUFRAMES_API void cuframes_publisher_count_drop (CuframesPublisher * publisher);
 CUFRAMES_API int cuframes_publisher_send_event (CuframesPublisher * publisher, CuframesEventKind kind, uint64_t sticky_key, const void *bytes,
     size_t byte_count);

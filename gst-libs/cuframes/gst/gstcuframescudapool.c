@@ -114,18 +114,6 @@ cuda_pool_release_buffer (GstBufferPool * pool, GstBuffer * buffer)
 }
 
 static void
-cuda_pool_flush_start (GstBufferPool * pool)
-{
-  gst_cuframes_slot_pool_flush (&GST_CUFRAMES_CUDA_POOL (pool)->slots, TRUE);
-}
-
-static void
-cuda_pool_flush_stop (GstBufferPool * pool)
-{
-  gst_cuframes_slot_pool_flush (&GST_CUFRAMES_CUDA_POOL (pool)->slots, FALSE);
-}
-
-static void
 cuda_pool_finalize (GObject * object)
 {
   GstCuframesCudaPool *self = GST_CUFRAMES_CUDA_POOL (object);
@@ -148,8 +136,6 @@ gst_cuframes_cuda_pool_class_init (GstCuframesCudaPoolClass * klass)
   pool_class->stop = cuda_pool_stop;
   pool_class->acquire_buffer = cuda_pool_acquire_buffer;
   pool_class->release_buffer = cuda_pool_release_buffer;
-  pool_class->flush_start = cuda_pool_flush_start;
-  pool_class->flush_stop = cuda_pool_flush_stop;
 }
 
 static void

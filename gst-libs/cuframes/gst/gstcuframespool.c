@@ -107,18 +107,6 @@ pool_release_buffer (GstBufferPool * pool, GstBuffer * buffer)
 }
 
 static void
-pool_flush_start (GstBufferPool * pool)
-{
-  gst_cuframes_slot_pool_flush (&GST_CUFRAMES_POOL (pool)->slots, TRUE);
-}
-
-static void
-pool_flush_stop (GstBufferPool * pool)
-{
-  gst_cuframes_slot_pool_flush (&GST_CUFRAMES_POOL (pool)->slots, FALSE);
-}
-
-static void
 pool_finalize (GObject * object)
 {
   GstCuframesPool *self = GST_CUFRAMES_POOL (object);
@@ -140,8 +128,6 @@ gst_cuframes_pool_class_init (GstCuframesPoolClass * klass)
   pool_class->stop = pool_stop;
   pool_class->acquire_buffer = pool_acquire_buffer;
   pool_class->release_buffer = pool_release_buffer;
-  pool_class->flush_start = pool_flush_start;
-  pool_class->flush_stop = pool_flush_stop;
 }
 
 static void

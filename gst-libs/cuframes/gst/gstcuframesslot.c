@@ -5,20 +5,34 @@
 
 static G_DEFINE_QUARK (gst-cuframes-slot, slot)
 
+static GstCuframesSlot *
+slot_new (CuframesRing * ring, guint32 index)
+{
+  GstCuframesSlot *slot = g_new (GstCuframesSlot, 1);
+
+  slot->ring = cuframes_ring_ref (ring);
+  slot->index = index;
+  return slot;
+}
+
 /* (nullable): a claimed slot. Without one, result is what cuframes_ring_claim() said. */
 GstCuframesSlot *
 gst_cuframes_slot_claim (CuframesRing * ring, guint64 timeout_ns, gint * result)
 {
-  GstCuframesSlot *slot;
   guint32 index;
 
   *result = cuframes_ring_claim (ring, timeout_ns, &index);
-  if (*result != 0)
-    return NULL;
-  slot = g_new (GstCuframesSlot, 1);
-  slot->ring = cuframes_ring_ref (ring);
-  slot->index = index;
-  return slot;
+  return *result == 0 ? slot_new (ring, index) : NULL;
+}
+
+/* (nullable): one to copy a frame into. Without one, result is what cuframes_publisher_claim() said. */
+GstCuframesSlot *
+gst_cuframes_slot_claim_for_copy (CuframesPublisher * publisher, CuframesRing * ring, gint * result)
+{
+  guint32 index;
+
+  *result = cuframes_publisher_claim (publisher, ring, &index);
+  return *result == 0 ? slot_new (ring, index) : NULL;
 }
 
 /* A GDestroyNotify for the memory that refers to the slot. */

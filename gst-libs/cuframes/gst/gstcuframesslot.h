@@ -18,6 +18,11 @@ GstCuframesSlot * gst_cuframes_slot_claim  (CuframesRing * ring,
                                             guint64 timeout_ns,
                                             gint * result);
 
+GstCuframesSlot * gst_cuframes_slot_claim_for_copy
+                                           (CuframesPublisher * publisher,
+                                            CuframesRing * ring,
+                                            gint * result);
+
 void              gst_cuframes_slot_free   (gpointer slot);
 
 void              gst_cuframes_slot_attach (GstCuframesSlot * slot,

@@ -5,8 +5,9 @@
 
 #include "gstcuframescodec.h"
 
-/* How long one look for a slot takes before flushing is looked at again. */
-#define CLAIM_NS (100 * GST_MSECOND)
+/* How long one look for a slot takes before flushing is looked at again. The ring itself is not flushed by its pool: a publisher may go on in it
+ * with copies when the producer has let the pool go. */
+#define CLAIM_NS (10 * GST_MSECOND)
 
 void
 gst_cuframes_slot_pool_clear (GstCuframesSlotPool * self)
@@ -115,16 +116,7 @@ gst_cuframes_slot_pool_start (GstCuframesSlotPool * self, GstBufferPool * pool)
 void
 gst_cuframes_slot_pool_stop (GstCuframesSlotPool * self)
 {
-  if (self->ring != NULL)
-    cuframes_ring_set_flushing (self->ring, TRUE);
   self->ring = cuframes_ring_unref (self->ring);
-}
-
-void
-gst_cuframes_slot_pool_flush (GstCuframesSlotPool * self, gboolean flushing)
-{
-  if (self->ring != NULL)
-    cuframes_ring_set_flushing (self->ring, flushing);
 }
 
 static GstCuframesSlot *

@@ -49,7 +49,4 @@ GstFlowReturn gst_cuframes_slot_pool_acquire   (GstCuframesSlotPool * self,
                                                 GstBuffer ** buffer,
                                                 GstBufferPoolAcquireParams * params);
 
-void          gst_cuframes_slot_pool_flush     (GstCuframesSlotPool * self,
-                                                gboolean flushing);
-
 G_END_DECLS
