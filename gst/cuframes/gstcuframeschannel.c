@@ -109,7 +109,8 @@ look_up_group (const gchar * name, guint32 * id)
 static GArray *
 parse_ids (const gchar * list, LookUp look_up, const gchar * what, gchar ** text)
 {
-  GArray *ids = g_array_new (FALSE, FALSE, sizeof (guint32));
+  /* An empty list lets nobody in, so it may not look like none. */
+  GArray *ids = g_array_sized_new (FALSE, FALSE, sizeof (guint32), 1);
   gchar **names = g_strsplit (list, ",", -1);
 
   for (guint i = 0; names[i] != NULL; i++) {

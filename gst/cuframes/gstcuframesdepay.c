@@ -22,6 +22,7 @@
 
 #include "cuframes-util.h"
 #include "gstcuframescodec.h"
+#include "gstcuframesenums.h"
 #include "gstcuframesimporter.h"
 #include "gstcuframesmessagereader.h"
 
@@ -481,6 +482,10 @@ depay_set_property (GObject * object, guint id, const GValue * value, GParamSpec
 {
   GstCuframesDepay *self = GST_CUFRAMES_DEPAY (object);
 
+  if (GST_STATE (self) > GST_STATE_READY) {
+    gst_cuframes_warn_of_late_property (GST_ELEMENT (self), spec);
+    return;
+  }
   GST_OBJECT_LOCK (self);
   if (id == PROP_CUDA_DEVICE_ID)
     self->cuda_device_id = g_value_get_int (value);

@@ -58,3 +58,10 @@ DEFINE_ENUM (gst_cuframes_start_get_type, "GstCuframesStart", start_values)
 DEFINE_ENUM (gst_cuframes_io_mode_get_type, "GstCuframesIOMode", io_mode_values)
 DEFINE_ENUM (gst_cuframes_timestamps_get_type, "GstCuframesTimestamps", timestamps_values)
 /* *INDENT-ON* */
+
+/* Properties are read once, on the way to PAUSED. */
+void
+gst_cuframes_warn_of_late_property (GstElement * element, const GParamSpec * spec)
+{
+  GST_ELEMENT_WARNING (element, RESOURCE, SETTINGS, ("Property %s can be set in the states NULL and READY only; it stays as it is", spec->name), (NULL));
+}

@@ -37,6 +37,8 @@ typedef enum
 /* What the sink tells the source, and the source tells nobody: whether the stream began with the headers that its caps carry. */
 #define GST_CUFRAMES_HEADERS_EVENT "GstCuframesHeaders"
 
+void gst_cuframes_warn_of_late_property (GstElement * element, const GParamSpec * spec);
+
 #define GST_TYPE_CUFRAMES_OVERFLOW (gst_cuframes_overflow_get_type ())
 GType gst_cuframes_overflow_get_type (void);
 

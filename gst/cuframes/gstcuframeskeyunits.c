@@ -47,7 +47,9 @@ gst_cuframes_key_units_ask (GstCuframesKeyUnits * self, GstPad * pad, gboolean a
   send = is_time (self, now_ns);
   if (send)
     self->sent_ns = now_ns;
-  self->all_headers = !send && (self->all_headers || all_headers);
+  /* Those who wait get with it what they asked for. */
+  all_headers = all_headers || self->all_headers;
+  self->all_headers = !send && all_headers;
   g_atomic_int_set (&self->waiting, !send);
   g_mutex_unlock (&self->lock);
   if (send)

@@ -21,6 +21,7 @@
 #include <gst/video/video.h>
 
 #include "gstcuframescodec.h"
+#include "gstcuframesenums.h"
 #include "gstcuframesexporter.h"
 #include "gstcuframesmessage.h"
 
@@ -406,9 +407,12 @@ open (GstCuframesPay * self)
 static void
 close_all (GstCuframesPay * self)
 {
+  /* Upstream may still be running, and GStreamer hands on its allocation query, under this lock, to elements in any state. */
+  GST_PAD_STREAM_LOCK (self->sinkpad);
   self->exporter = gst_cuframes_exporter_free (self->exporter);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
   gst_clear_object (&self->cuda_context);
+  GST_PAD_STREAM_UNLOCK (self->sinkpad);
 }
 
 static GstStateChangeReturn
@@ -442,6 +446,10 @@ pay_set_property (GObject * object, guint id, const GValue * value, GParamSpec *
 {
   GstCuframesPay *self = GST_CUFRAMES_PAY (object);
 
+  if (GST_STATE (self) > GST_STATE_READY) {
+    gst_cuframes_warn_of_late_property (GST_ELEMENT (self), spec);
+    return;
+  }
   GST_OBJECT_LOCK (self);
   switch (id) {
     case PROP_MAX_HELD:

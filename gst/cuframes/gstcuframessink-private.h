@@ -23,6 +23,7 @@ struct _GstCuframesSink
   /* Streaming thread */
   GstCuframesPublication *publication;
   GstCuframesPacketPublication *packets;
+  gboolean has_caps;
   gboolean in_packets;          /* whether the stream is no raw video */
   GstCuframesGpu *gpu;          /* once caps ask for one */
   gboolean gpu_failed;          /* and there was none, which was said */

@@ -129,10 +129,15 @@ GstFlowReturn
 gst_cuframes_sink_render (GstBaseSink * sink, GstBuffer * buffer)
 {
   GstCuframesSink *self = GST_CUFRAMES_SINK (sink);
-  GstFlowReturn flow = wait_for_subscribers (self, buffer);
   GstCuframesPublishResult result = GST_CUFRAMES_PUBLISH_CANCELLED;
   GError *error = NULL;
+  GstFlowReturn flow;
 
+  if (!self->has_caps) {
+    GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("The stream does not say what it is: put typefind, a parser or a caps filter before the sink"), (NULL));
+    return GST_FLOW_ERROR;
+  }
+  flow = wait_for_subscribers (self, buffer);
   if (flow == GST_FLOW_OK && !self->in_packets && gst_buffer_get_size (buffer) == 0) {
     pass_empty (self, buffer);
     return GST_FLOW_OK;
@@ -174,13 +179,14 @@ gst_cuframes_sink_forward_event (GstCuframesSink * self, GstEvent * event)
   g_bytes_unref (bytes);
 }
 
-/* The stream goes on behind its end: who joins from now on is not to be told of it. The event that takes its place says nothing new. */
+/* The stream goes on behind its end: who joins from now on is not to be told of it. The event that takes its place says
+ * nothing: who joins hears of the latency by another, which may come before this one. */
 void
 gst_cuframes_sink_forget_end (GstCuframesSink * self)
 {
   guint8 bytes[8];
 
   self->ended = FALSE;
-  GST_WRITE_UINT64_LE (bytes, self->told_latency);
+  GST_WRITE_UINT64_LE (bytes, GST_CLOCK_TIME_NONE);
   cuframes_publisher_send_event (self->publisher, CUFRAMES_EVENT_LATENCY, GST_EVENT_EOS, bytes, sizeof bytes);
 }

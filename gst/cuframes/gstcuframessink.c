@@ -159,6 +159,7 @@ open_publisher (GstCuframesSink * self)
   g_atomic_int_set (&self->latency_is_old, TRUE);
   self->ended = FALSE;
   self->waited = FALSE;
+  self->has_caps = FALSE;
   self->gpu_failed = FALSE;
   gst_cuframes_key_units_begin (&self->key_units, self->settings.key_unit_interval_ns);
   self->publication = gst_cuframes_publication_new (GST_ELEMENT (self), publisher, self->settings.slots, on_pool_error);
@@ -271,6 +272,7 @@ sink_set_caps (GstBaseSink * sink, GstCaps * caps)
     gst_cuframes_packet_publication_leave (self->packets);
     gst_cuframes_publication_set_caps (self->publication, caps, &error);
   }
+  self->has_caps = error == NULL;
   if (error == NULL)
     return TRUE;
   GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("%s", error->message), ("caps %" GST_PTR_FORMAT, caps));
@@ -415,7 +417,7 @@ sink_set_property (GObject * object, guint id, const GValue * value, GParamSpec 
     known = gst_cuframes_sink_settings_set (&self->settings, id, value);
   GST_OBJECT_UNLOCK (self);
   if (open)
-    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("Property %s can be set in the states NULL and READY only; it stays as it is", spec->name), (NULL));
+    gst_cuframes_warn_of_late_property (GST_ELEMENT (self), spec);
   if (!known)
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
 }

@@ -241,6 +241,7 @@ take_gst_event (GstCuframesSrc * self, const CuframesItem * item)
   }
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_STREAM_START:       /* this element is a stream of its own */
+    case GST_EVENT_EOS:        /* and ends by another kind of event */
       break;
     case GST_EVENT_SEGMENT:
       if (self->settings.timestamps == GST_CUFRAMES_TIMESTAMPS_ORIGINAL)
@@ -251,7 +252,9 @@ take_gst_event (GstCuframesSrc * self, const CuframesItem * item)
         gst_pad_push_event (GST_BASE_SRC_PAD (self), g_steal_pointer (&event));
       break;
     default:
-      if (gst_event_has_name (event, GST_CUFRAMES_HEADERS_EVENT))
+      if (!GST_EVENT_IS_DOWNSTREAM (event))
+        GST_WARNING_OBJECT (self, "an event that goes upstream is left out");
+      else if (gst_event_has_name (event, GST_CUFRAMES_HEADERS_EVENT))
         gst_structure_get_boolean (gst_event_get_structure (event), "in-stream", &self->headers_in_stream);
       else
         gst_pad_push_event (GST_BASE_SRC_PAD (self), g_steal_pointer (&event));

@@ -266,7 +266,7 @@ src_set_property (GObject * object, guint id, const GValue * value, GParamSpec *
     known = gst_cuframes_src_settings_set (&self->settings, id, value);
   GST_OBJECT_UNLOCK (self);
   if (open)
-    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("Property %s can be set in the states NULL and READY only; it stays as it is", spec->name), (NULL));
+    gst_cuframes_warn_of_late_property (GST_ELEMENT (self), spec);
   if (!known)
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
 }

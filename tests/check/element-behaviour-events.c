@@ -122,6 +122,34 @@ test_latency_without_sync (void)
   both_close (&feeder, &catcher);
 }
 
+/* Who joins after a flush that followed the end hears the latency of now, not that of then. */
+static void
+test_latency_after_end (void)
+{
+  GstClockTime latency = 40 * GST_MSECOND;
+  GstSegment segment;
+  Feeder feeder;
+  Catcher catcher;
+
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  feeder_prepare (&feeder, "sync=false");
+  feeder_answer_latency (&feeder, &latency);
+  REQUIRE (pipeline_play (feeder.pipeline));
+  REQUIRE (feeder_begin (&feeder, SMALL));
+  CHECK (feeder_push_at (&feeder, 1, 0) == GST_FLOW_OK);
+  CHECK (feeder_event (&feeder, gst_event_new_eos ()));
+  CHECK (feeder_event (&feeder, gst_event_new_flush_start ()));
+  CHECK (feeder_event (&feeder, gst_event_new_flush_stop (FALSE)));
+  CHECK (feeder_event (&feeder, gst_event_new_segment (&segment)));
+  latency = 70 * GST_MSECOND;
+  CHECK (gst_bin_recalculate_latency (GST_BIN (feeder.pipeline)));
+  CHECK (feeder_push_at (&feeder, 2, FRAME_NS) == GST_FLOW_OK);
+  REQUIRE (catcher_open (&catcher, "start=oldest"));
+  CHECK (WAIT_UNTIL (catcher.frames >= 2));
+  CHECK_EQUAL (catcher_ask_latency (&catcher), 70 * GST_MSECOND);
+  both_close (&feeder, &catcher);
+}
+
 /* Events of the application and from downstream */
 
 static GstPadProbeReturn
@@ -200,6 +228,7 @@ test_events_of_application (void)
 }
 
 static const FixtureTest tests[] = {
+  {"who joins after a flush behind the end hears the latency of now", test_latency_after_end},
   {"a flush upstream of the sink is none of the subscriber's", test_flush_upstream_stays},
   {"a flush of the src's pipeline loses nothing and keeps the connection", test_flush_downstream},
   {"the src answers queries of position, duration, seeking and scheduling", test_queries_of_src},

@@ -252,6 +252,7 @@ static void
 test_access (void)
 {
   char uid[16], line[1024];
+  static const char *const lists[] = { "socket-mode=438 allow-uids=daemon", "socket-mode=438 allow-uids=\"\"", "socket-mode=438 allow-gids=\"\"" };
   Feeder feeder;
   Child child;
 
@@ -267,18 +268,20 @@ test_access (void)
   CHECK (child_read (&child, line, sizeof line) && strstr (line, "No permission") != NULL);
   CHECK_EQUAL (child_end (&child), 0);
   feeder_close (&feeder);
-  /* The mode lets him in, the list does not. */
-  REQUIRE (feeder_open (&feeder, "socket-mode=438 allow-uids=daemon"));
-  REQUIRE (feeder_begin (&feeder, SMALL));
-  CHECK (feeder_push (&feeder, 1, 1) == GST_FLOW_OK);
-  child_start (&child, NULL, "catcher-as", uid, "", NULL);
-  CHECK (child_read (&child, line, sizeof line));
-  if (strstr (line, "says no: ") == NULL || strstr (line, uid) == NULL)
-    fixture_fail (__FILE__, __LINE__, __func__, line);
-  CHECK_EQUAL (child_end (&child), 0);
-  CHECK_EQUAL (stat_of (feeder.element, "refused"), 1);
-  CHECK_EQUAL (stat_of (feeder.element, "num-subscribers"), 0);
-  feeder_close (&feeder);
+  /* The mode lets him in, the list does not, be it empty. */
+  for (guint i = 0; i < G_N_ELEMENTS (lists); i++) {
+    REQUIRE (feeder_open (&feeder, lists[i]));
+    REQUIRE (feeder_begin (&feeder, SMALL));
+    CHECK (feeder_push (&feeder, 1, 1) == GST_FLOW_OK);
+    child_start (&child, NULL, "catcher-as", uid, "", NULL);
+    CHECK (child_read (&child, line, sizeof line));
+    if (strstr (line, "says no: ") == NULL || strstr (line, uid) == NULL)
+      fixture_fail (__FILE__, __LINE__, __func__, line);
+    CHECK_EQUAL (child_end (&child), 0);
+    CHECK_EQUAL (stat_of (feeder.element, "refused"), 1);
+    CHECK_EQUAL (stat_of (feeder.element, "num-subscribers"), 0);
+    feeder_close (&feeder);
+  }
   /* Both do. */
   REQUIRE (feeder_open (&feeder, "socket-mode=438 allow-uids=daemon,65534"));
   REQUIRE (feeder_begin (&feeder, SMALL));
@@ -520,6 +523,22 @@ test_strangers (void)
   unlink (fixture_path ("test.sock"));
 }
 
+/* As from filesrc or udpsrc, where nobody says what the bytes are. */
+static void
+test_no_caps (void)
+{
+  GstSegment segment;
+  Feeder feeder;
+
+  gst_segment_init (&segment, GST_FORMAT_BYTES);
+  REQUIRE (feeder_open (&feeder, ""));
+  CHECK (feeder_event (&feeder, gst_event_new_stream_start ("bytes")));
+  CHECK (feeder_event (&feeder, gst_event_new_segment (&segment)));
+  CHECK (gst_pad_push (feeder.pad, gst_buffer_new_allocate (NULL, 100, NULL)) == GST_FLOW_ERROR);
+  pipeline_stop_at_error (feeder.pipeline, "does not say what it is");
+  feeder_close (&feeder);
+}
+
 static const FixtureTest tests[] = {
   {"without a channel neither element starts, with one it does", test_no_channel},
   {"a bad name is said to be one", test_bad_names},
@@ -539,6 +558,7 @@ static const FixtureTest tests[] = {
   {"what lies in memory that cannot be shared or read is refused", test_no_readable_memory},
   {"with few descriptors some subscribers are refused and the others served", test_few_descriptors},
   {"who answers on a channel and is no publisher is told apart", test_strangers},
+  {"a stream without caps is one error that says so", test_no_caps},
 };
 
 static const FixtureRole roles[] = {
