@@ -174,7 +174,8 @@ gst_cuframes_sink_forward_event (GstCuframesSink * self, GstEvent * event)
   }
   data = g_bytes_get_data (bytes, &size);
   if (cuframes_publisher_send_event (self->publisher, kind, gst_cuframes_codec_event_sticky_key (event), data, size) != 0)
-    GST_ELEMENT_WARNING (self, STREAM, ENCODE, ("An event is left out: no memory for its %" G_GSIZE_FORMAT " bytes", size),
+    GST_ELEMENT_WARNING (self, STREAM, ENCODE, ("An event of %" G_GSIZE_FORMAT " bytes is left out: there is no memory "
+            "for it, or there are too many sticky events", size),
         ("%" GST_PTR_FORMAT, event));
   g_bytes_unref (bytes);
 }

@@ -205,7 +205,7 @@ send_raw (int fd)
     memcpy (CMSG_DATA (&control.head), fds, fd_count * sizeof (int));
   }
   if (sendmsg (fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-    FUZZ_REQUIRE (errno == EAGAIN || errno == EPIPE || errno == ECONNRESET || errno == ETOOMANYREFS);
+    FUZZ_REQUIRE (errno == EAGAIN || errno == EPIPE || errno == ECONNRESET || errno == ETOOMANYREFS || errno == EPERM);
 }
 
 static void

@@ -8,11 +8,46 @@
 
 #include "cuframes-util.h"
 
+#if !defined SO_PASSRIGHTS && (defined __x86_64__ || defined __i386__ || defined __aarch64__ || defined __arm__ || defined __riscv)
+#define SO_PASSRIGHTS 83
+#endif
+/* As many descriptors as the kernel lets into one message. */
+#define KERNEL_FDS_MAX 253
+
 typedef union
 {
   struct cmsghdr head;
   char bytes[CMSG_SPACE (CUFRAMES_WIRE_FDS_MAX * sizeof (int))];
 } Control;
+
+typedef union
+{
+  struct cmsghdr head;
+  char bytes[CMSG_SPACE (KERNEL_FDS_MAX * sizeof (int))];
+} ReceivedControl;
+
+/* What a peer sends may be a TCP socket whose last close waits as long as the peer has said (SO_LINGER). Always -1. */
+static int
+close_foreign (int fd)
+{
+  static const struct linger none = { 0 };
+
+  if (fd >= 0)
+    setsockopt (fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  return cuframes_close (fd);
+}
+
+/* Nobody can send descriptors over this socket, or over what is accepted from it: closing a stranger's descriptor, received or not, may
+ * wait as long as the stranger likes. Before Linux 6.16 there is no such thing, and whoever sends one is dropped for it. */
+void
+cuframes_channel_refuse_fds (int fd)
+{
+#ifdef SO_PASSRIGHTS
+  setsockopt (fd, SOL_SOCKET, SO_PASSRIGHTS, &(int) { 0 }, sizeof (int));
+#else
+  (void) fd;
+#endif
+}
 
 /* 0 or -ENOMEM. */
 int
@@ -27,7 +62,7 @@ void
 cuframes_inbox_close_fds (CuframesInbox *inbox)
 {
   for (uint32_t i = 0; i < CUFRAMES_WIRE_FDS_MAX; i++)
-    inbox->fds[i] = cuframes_close (inbox->fds[i]);
+    inbox->fds[i] = close_foreign (inbox->fds[i]);
   inbox->fd_count = 0;
 }
 
@@ -97,7 +132,7 @@ take_fds (CuframesInbox *inbox, struct msghdr *header)
       if (inbox->fd_count < CUFRAMES_WIRE_FDS_MAX)
         inbox->fds[inbox->fd_count++] = fd;
       else {
-        cuframes_close (fd);
+        close_foreign (fd);
         good = false;
       }
     }
@@ -112,7 +147,7 @@ take_fds (CuframesInbox *inbox, struct msghdr *header)
 int
 cuframes_channel_receive (int fd, CuframesInbox *inbox)
 {
-  Control control;
+  ReceivedControl control;
   struct iovec part = { inbox->bytes, CUFRAMES_WIRE_BYTES_MAX };
   struct msghdr header = {.msg_iov = &part,.msg_iovlen = 1,.msg_control = control.bytes,.msg_controllen = sizeof control.bytes };
   ssize_t received;

@@ -18,6 +18,7 @@ int cuframes_inbox_init (CuframesInbox * inbox);
 void cuframes_inbox_clear (CuframesInbox * inbox);
 void cuframes_inbox_close_fds (CuframesInbox * inbox);
 
+void cuframes_channel_refuse_fds (int fd);
 int cuframes_channel_send (int fd, const CuframesMessage * message, const int *fds, uint32_t fd_count);
 int cuframes_channel_receive (int fd, CuframesInbox * inbox);
 

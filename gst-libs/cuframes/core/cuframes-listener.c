@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "cuframes-address.h"
+#include "cuframes-channel.h"
 #include "cuframes-fork-guard.h"
 #include "cuframes-util.h"
 
@@ -186,6 +187,8 @@ cuframes_listener_open (CuframesListener *listener, const char *path, mode_t mod
     return -ENAMETOOLONG;
   strcpy (listener->path, path);
   r = new_socket (&listener->fd);
+  if (r == 0)
+    cuframes_channel_refuse_fds (listener->fd);
   if (r == 0 && path[0] == '@')
     r = open_abstract (listener);
   else if (r == 0) {

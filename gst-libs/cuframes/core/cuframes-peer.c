@@ -236,8 +236,8 @@ has_room_for (CuframesPeer *peer, uint32_t byte_count)
   int unread = 0;
 
   if (ioctl (peer->fd, SIOCOUTQ, &unread) == 0 && unread == 0)
-    peer->unread_bytes = 0;
-  return byte_count <= CUFRAMES_PEER_UNREAD_BYTES_MAX - peer->unread_bytes;
+    peer->unread_bytes = peer->unread_count = 0;
+  return byte_count <= CUFRAMES_PEER_UNREAD_BYTES_MAX - peer->unread_bytes && peer->unread_count < CUFRAMES_PEER_UNREAD_COUNT_MAX;
 }
 
 static int
@@ -260,8 +260,10 @@ send_event (CuframesPeer *peer, const CuframesEventMessage *event)
   cuframes_memfd_unmap (data, event->byte_count);
   message.event.bytes = NULL;
   r = cuframes_channel_send (peer->fd, &message, &fd, 1);
-  if (r == 0)
+  if (r == 0) {
     peer->unread_bytes += event->byte_count;
+    peer->unread_count++;
+  }
   return r;
 }
 
@@ -277,7 +279,7 @@ ring_comes_later (const CuframesOutgoing *entry)
 /* A generation is sent when the one before it was mapped: so a subscriber that reads nothing keeps one alive besides the current one, however many
  * follow. */
 static int
-flush_one (CuframesPeer *peer, CuframesRing *current)
+send_first (CuframesPeer *peer, CuframesRing *current)
 {
   if (!peer->queue->is_ring)
     return send_event (peer, &peer->queue->event);
@@ -286,6 +288,20 @@ flush_one (CuframesPeer *peer, CuframesRing *current)
   if (peer->sent_generation != peer->ready_generation && !peer->ending)
     return CUFRAMES_E_FULL;
   return send_ring (peer, current);
+}
+
+/* That too many of the user's descriptors are on their way somewhere is no fault of this peer's: it waits until there are fewer. */
+static int
+flush_one (CuframesPeer *peer, CuframesRing *current)
+{
+  int r;
+
+  peer->throttled = false;
+  r = send_first (peer, current);
+  if (r != -ETOOMANYREFS)
+    return r;
+  peer->throttled = true;
+  return CUFRAMES_E_FULL;
 }
 
 /* One byte on the pipe, whether it sleeps or not. A full pipe wakes as well. */

@@ -12,6 +12,8 @@
 #define CUFRAMES_PEER_QUEUE_BYTES_MAX (32u * 1024u * 1024u)
 /* Of events in memory files that were sent and are not read. */
 #define CUFRAMES_PEER_UNREAD_BYTES_MAX (32u * 1024u * 1024u)
+/* Likewise, in number: the kernel counts all descriptors that a user's processes sent and nobody received, against RLIMIT_NOFILE. */
+#define CUFRAMES_PEER_UNREAD_COUNT_MAX 8u
 
 /* What is sent in order: events, and a marker for "the ring that is current when the turn comes". */
 typedef struct _CuframesOutgoing CuframesOutgoing;
@@ -44,6 +46,7 @@ typedef struct
   uint32_t queue_count;
   size_t queue_bytes;
   size_t unread_bytes;          /* of memory files in its socket, at most */
+  uint32_t unread_count;
   bool throttled;               /* nothing more is sent until it has read what it was sent */
   uint64_t wakeups;
   uint64_t attached_ns;

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cuframes-publisher-server.h"
 #include "cuframes-util.h"
@@ -70,16 +71,22 @@ void
 cuframes_server_take_adopted (CuframesServer *server)
 {
   CuframesPublisher *publisher = server->publisher;
+  int adopted[CUFRAMES_ADOPTED_MAX];
+  uint32_t adopted_count;
   uint64_t count;
 
   if (read (publisher->server_wake_fd, &count, sizeof count) < 0)
     return;
   pthread_mutex_lock (&publisher->lock);
-  /* who came first is the first to be pushed out if there are too many */
-  for (uint32_t i = 0; i < publisher->adopted_count; i++)
-    add_half_open (server, publisher->adopted[i], CUFRAMES_NONE);
+  adopted_count = publisher->adopted_count;
+  memcpy (adopted, publisher->adopted, adopted_count * sizeof *adopted);
   publisher->adopted_count = 0;
   pthread_mutex_unlock (&publisher->lock);
+  /* not under the lock, for it may close; who came first is the first to be pushed out if there are too many */
+  for (uint32_t i = 0; i < adopted_count; i++) {
+    cuframes_channel_refuse_fds (adopted[i]);
+    add_half_open (server, adopted[i], CUFRAMES_NONE);
+  }
 }
 
 static bool
@@ -242,7 +249,7 @@ let_in (CuframesServer *server, int take_fd, const CuframesHello *hello, const C
   CuframesRefusedCode code;
   CuframesPeer *peer = NULL;
   const char *objection;
-  int r = 0;
+  int r = 0, greeted;
 
   pthread_mutex_lock (&publisher->lock);
   objection = find_room (publisher, hello, &code, text);
@@ -254,9 +261,11 @@ let_in (CuframesServer *server, int take_fd, const CuframesHello *hello, const C
   if (peer != NULL) {
     publisher->next_id++;
     publisher->peers[publisher->peer_count++] = peer;
-    if (greet (publisher, peer) != 0)
+    if ((greeted = greet (publisher, peer)) != 0) {
+      cuframes_publisher_log (publisher, "subscriber %u (%s) could not be greeted: %s", peer->id, peer->hello.name,
+          greeted < 0 ? strerror (-greeted) : "too much is kept for those who join, or its socket is full");
       cuframes_peer_drop (peer);
-    else if (!peer->observer) {
+    } else if (!peer->observer) {
       peer->announced = true;
       cuframes_server_notice (server, true, peer);
       pthread_cond_broadcast (&publisher->changed);

@@ -5,6 +5,10 @@
 #include "cuframes-publisher-private.h"
 #include "cuframes-util.h"
 
+/* What is kept for those who join: less than what may wait for one of them, so that there is room for what comes after it. */
+#define STICKIES_MAX (CUFRAMES_PEER_QUEUE_COUNT_MAX * 3 / 4)
+#define STICKY_BYTES_MAX (CUFRAMES_PEER_QUEUE_BYTES_MAX / 4 * 3)
+
 void
 cuframes_publisher_drop_events (CuframesPublisher *publisher)
 {
@@ -15,11 +19,29 @@ cuframes_publisher_drop_events (CuframesPublisher *publisher)
   }
 }
 
+/* Otherwise nobody could join any more. */
+static bool
+has_room_for_sticky (const CuframesPublisher *publisher, uint64_t key, uint32_t byte_count)
+{
+  uint32_t count = 1;
+  uint64_t bytes = byte_count;
+
+  for (const CuframesSticky *sticky = publisher->stickies; sticky != NULL; sticky = sticky->next)
+    if (sticky->key != key) {
+      count++;
+      bytes += sticky->byte_count;
+    }
+  return count <= STICKIES_MAX && bytes <= STICKY_BYTES_MAX;
+}
+
 static int
 keep_sticky (CuframesPublisher *publisher, CuframesEventKind kind, uint64_t key, const void *bytes, uint32_t byte_count)
 {
-  CuframesSticky **place = &publisher->stickies, *sticky = malloc (sizeof *sticky + byte_count);
+  CuframesSticky **place = &publisher->stickies, *sticky;
 
+  if (!has_room_for_sticky (publisher, key, byte_count))
+    return -ENOSPC;
+  sticky = malloc (sizeof *sticky + byte_count);
   if (sticky == NULL)
     return -ENOMEM;
   *sticky = (CuframesSticky) { .key = key,.after_sequence = publisher->head,.kind = kind,.byte_count = byte_count };
@@ -47,7 +69,7 @@ keep_sticky (CuframesPublisher *publisher, CuframesEventKind kind, uint64_t key,
  * Sends an event to every subscriber, in its place behind the frames or packets published so far. Those who join later are told of what is
  * kept before all else, but of the end of the stream in its place. One that leaves too much unread is taken off the channel. Any thread.
  *
- * Returns: 0, -EMSGSIZE if it is too long, or -ENOMEM
+ * Returns: 0, -EMSGSIZE if it is too long, -ENOSPC if more is kept already than anybody could be sent, or -ENOMEM; then nobody is sent anything
  *
  * Since: 0.1
  */

@@ -31,6 +31,7 @@ struct _CuframesPublisher
   CuframesListener listener;
   pthread_t thread;
   bool thread_runs;
+  CuframesInbox inbox;          /* made here and handed to the thread, which has it from then on */
   int server_wake_fd;           /* an eventfd of our own: new work for the server */
 
   pthread_mutex_t lock;         /* guards what follows */

@@ -4,12 +4,15 @@
 #define _GNU_SOURCE
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "cuframes-publisher-server.h"
 #include "cuframes-util.h"
 
 #define MESSAGES_AT_ONCE 16u
+/* How long the server rests when it cannot look at its sockets: without memory, or with a limit of descriptors below what it has open. */
+#define REST_NS 100000000u
 /* How often those are looked at who have large events unread. */
 #define THROTTLED_MS 5
 
@@ -70,6 +73,9 @@ obey (CuframesServer *server, CuframesPeer *peer)
       server->all_headers |= message->keyframe_all_headers != 0;
       return 0;
     case CUFRAMES_MESSAGE_ASK_STATS:
+      /* It may have asked before it knew; our half of its socket is shut, which must not pass for its having gone. */
+      if (peer->lingering)
+        return 0;
       return cuframes_publisher_send_stats (publisher, peer);
     case CUFRAMES_MESSAGE_BYE:
       cuframes_peer_linger (peer);
@@ -106,24 +112,35 @@ hear_peer (CuframesServer *server, CuframesPeer *peer)
   }
 }
 
-/* Under the lock. */
+/* One that is dead and from now on nobody's but the caller's, or NULL. */
+static CuframesPeer *
+take_dead (CuframesServer *server)
+{
+  CuframesPublisher *publisher = server->publisher;
+  CuframesPeer *dead = NULL;
+
+  pthread_mutex_lock (&publisher->lock);
+  for (uint32_t i = 0; dead == NULL && i < publisher->peer_count; i++)
+    if (publisher->peers[i]->dead) {
+      dead = publisher->peers[i];
+      publisher->peers[i] = publisher->peers[--publisher->peer_count];
+    }
+  if (dead != NULL && dead->announced)
+    cuframes_server_notice (server, false, dead);
+  pthread_cond_broadcast (&publisher->changed);
+  pthread_mutex_unlock (&publisher->lock);
+  return dead;
+}
+
+/* Not under the lock: with its socket go the descriptors that it sent and nobody received, and the last close of one may wait. A dead one
+ * has no page any more, so that nothing of this touches a ring. */
 static void
 bury (CuframesServer *server)
 {
-  CuframesPublisher *publisher = server->publisher;
+  CuframesPeer *dead;
 
-  for (uint32_t i = 0; i < publisher->peer_count;) {
-    CuframesPeer *peer = publisher->peers[i];
-    if (!peer->dead) {
-      i++;
-      continue;
-    }
-    if (peer->announced)
-      cuframes_server_notice (server, false, peer);
-    publisher->peers[i] = publisher->peers[--publisher->peer_count];
-    cuframes_peer_free (peer);
-    pthread_cond_broadcast (&publisher->changed);
-  }
+  while ((dead = take_dead (server)) != NULL)
+    cuframes_peer_free (dead);
 }
 
 static void
@@ -205,9 +222,7 @@ serve_peers (CuframesServer *server, uint32_t first, uint32_t count)
       cuframes_publisher_flush_peer (publisher, peer);
     pthread_mutex_unlock (&publisher->lock);
   }
-  pthread_mutex_lock (&publisher->lock);
   bury (server);
-  pthread_mutex_unlock (&publisher->lock);
 }
 
 static bool
@@ -244,6 +259,18 @@ forget_rings (CuframesPublisher *publisher)
   }
 }
 
+/* Why it cannot go on is over some time; until then nobody is heard, and frames go on. */
+static void
+rest (CuframesServer *server, int r)
+{
+  const struct timespec time = {.tv_nsec = REST_NS };
+
+  if (!server->resting)
+    cuframes_publisher_log (server->publisher, "cannot hear the subscribers for now: %s", strerror (-r));
+  server->resting = true;
+  nanosleep (&time, NULL);
+}
+
 static bool
 serve (CuframesServer *server)
 {
@@ -256,10 +283,16 @@ serve (CuframesServer *server)
   r = list_polls (server, &count);
   stopping = publisher->stopping;
   pthread_mutex_unlock (&publisher->lock);
-  if (stopping || r < 0)
+  if (stopping)
     return false;
-  if (poll (server->polls, count, get_timeout_ms (server)) < 0)
-    return errno == EINTR;
+  if (r == 0 && poll (server->polls, count, get_timeout_ms (server)) < 0)
+    r = -errno;
+  if (r < 0) {
+    if (r != -EINTR)
+      rest (server, r);
+    return true;
+  }
+  server->resting = false;
   serve_peers (server, first_peer, count);
   for (uint32_t i = first_peer; i-- > 2;)
     if (server->polls[i].revents != 0)
@@ -294,11 +327,11 @@ say_goodbye (CuframesServer *server)
 static void *
 run (void *user_data)
 {
-  CuframesServer server = {.publisher = user_data };
+  CuframesPublisher *publisher = user_data;
+  CuframesServer server = {.publisher = publisher,.inbox = publisher->inbox };
 
-  if (cuframes_inbox_init (&server.inbox) == 0)
-    while (serve (&server))
-      continue;
+  while (serve (&server))
+    continue;
   say_goodbye (&server);
   cuframes_inbox_clear (&server.inbox);
   free (server.polls);
@@ -317,14 +350,18 @@ int
 cuframes_publisher_start_server (CuframesPublisher *publisher)
 {
   sigset_t all, before;
-  int r;
+  int r = cuframes_inbox_init (&publisher->inbox);
 
+  if (r < 0)
+    return r;
   sigfillset (&all);
   pthread_sigmask (SIG_SETMASK, &all, &before);
   r = -pthread_create (&publisher->thread, NULL, run, publisher);
   pthread_sigmask (SIG_SETMASK, &before, NULL);
   publisher->thread_runs = r == 0;
-  if (r == 0)
+  if (r < 0)
+    cuframes_inbox_clear (&publisher->inbox);
+  else
     pthread_setname_np (publisher->thread, "cuframes-server");
   return r;
 }

@@ -26,6 +26,7 @@ typedef struct
   CuframesHalfOpen half_open[CUFRAMES_HALF_OPEN_MAX];
   uint32_t half_open_count;
   uint64_t listen_again_ns;
+  bool resting;                 /* and has said so */
   bool some_are_throttled;      /* nothing tells when they have read what they were sent */
   struct pollfd *polls;
   uint32_t poll_capacity;
