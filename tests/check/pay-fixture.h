@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests of cuframespay and cuframesdepay share: either element with the socket element that it is made for, and the test's own pad on
- * the other side. */
+/* What the tests of cuframespay and cuframesdepay share: either element, or both, with the socket element that it is made for, and the test's own
+ * pad on the other side. */
 #ifndef PAY_FIXTURE_H
 #define PAY_FIXTURE_H
 
@@ -100,6 +100,45 @@ take_warning (GstElement * pipeline, guint64 timeout_ns)
   g_error_free (error);
   gst_message_unref (message);
   return text;
+}
+
+/* Both in this process. */
+static inline void
+open_both (const char *properties, Feeder * feeder, Catcher * catcher)
+{
+  int ends[2];
+
+  make_pair (SOCK_STREAM, ends);
+  CHECK (payer_open (feeder, properties, ends[0]));
+  CHECK (depayer_open (catcher, "", ends[1]));
+}
+
+/* Whether it has posted neither an error nor a warning. */
+static inline gboolean
+is_quiet (GstElement * pipeline)
+{
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message = gst_bus_timed_pop_filtered (bus, 0, GST_MESSAGE_ERROR | GST_MESSAGE_WARNING);
+  const gboolean quiet = message == NULL;
+  gchar *text;
+
+  gst_object_unref (bus);
+  if (!quiet) {
+    text = gst_structure_to_string (gst_message_get_structure (message));
+    fprintf (stderr, "  bus: %s\n", text);
+    g_free (text);
+    gst_message_unref (message);
+  }
+  return quiet;
+}
+
+static inline void
+close_both (Feeder * feeder, Catcher * catcher)
+{
+  CHECK (is_quiet (feeder->pipeline));
+  CHECK (is_quiet (catcher->pipeline));
+  feeder_close (feeder);
+  catcher_close (catcher);
 }
 
 #endif
