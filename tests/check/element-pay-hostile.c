@@ -1,16 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a sender that is broken or hostile can send to a cuframesdepay: each message is left out, nothing of it stays behind, and the next
- * sound one arrives. */
-#include "pay-fixture.h"
-
-#include <stdlib.h>
-#include <sys/mman.h>
-
-#include "gstcuframescodec.h"
-#include "gstcuframesmessage.h"
-
-#define FILE_BYTES (64 * 1024)
-#define OFFSET 4096
+/* What a sender that is broken or hostile can say in a message to a cuframesdepay: each such message is left out, nothing of it stays behind, and
+ * the next sound one arrives. */
+#include "pay-forgery.h"
 
 /* Where fields lie in the message of a buffer with two planes and one memory. */
 enum
@@ -30,25 +21,6 @@ enum
   AT_BYTES = 130,
   AT_STATE = 138,
 };
-
-/* A message that can be spoiled before it is sent. The lease is the first descriptor, the memory's the second. */
-typedef struct
-{
-  guint8 data[8192];
-  gsize size;
-  int fds[64];
-  guint fd_count;
-} Forgery;
-
-typedef struct
-{
-  GstVideoInfo info;
-  GBytes *state;
-  guint64 sequence;
-  guint64 state_serial;
-  int connection;
-  Catcher catcher;
-} Sender;
 
 static void
 put16 (Forgery * forgery, gsize at, guint16 value)
@@ -71,107 +43,6 @@ put64 (Forgery * forgery, gsize at, guint64 value)
   memcpy (forgery->data + at, &value, sizeof value);
 }
 
-static GBytes *
-make_state (const char *description)
-{
-  GPtrArray *events = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
-  GstCaps *caps = gst_caps_from_string (description);
-  GstSegment segment;
-  GstEvent *event;
-  GBytes *state;
-
-  gst_segment_init (&segment, GST_FORMAT_TIME);
-  event = gst_event_new_segment (&segment);
-  g_ptr_array_add (events, gst_cuframes_codec_event_to_bytes (event, NULL));
-  state = gst_cuframes_message_state_to_bytes (caps, events, NULL);
-  gst_event_unref (event);
-  gst_caps_unref (caps);
-  g_ptr_array_unref (events);
-  return state;
-}
-
-static int
-make_file (gsize size, gboolean sealed)
-{
-  const int fd = memfd_create ("element-pay-hostile", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-  CHECK (ftruncate (fd, (off_t) size) == 0 && (!sealed || fcntl (fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0));
-  return fd;
-}
-
-static int
-make_frame_file (Sender * sender, guint64 number)
-{
-  const int fd = make_file (FILE_BYTES, TRUE);
-  guint8 *data = mmap (NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  GstBuffer *buffer = gst_buffer_new_wrapped_full (0, data, FILE_BYTES, OFFSET, GST_VIDEO_INFO_SIZE (&sender->info), NULL, NULL);
-
-  CHECK (stamp_buffer (buffer, &sender->info, number, 1));
-  gst_buffer_unref (buffer);
-  munmap (data, FILE_BYTES);
-  return fd;
-}
-
-static void
-forge (Sender * sender, guint64 number, GstCuframesMessageType type, GBytes * payload, Forgery * forgery)
-{
-  GstCuframesMessage message = {.type = type,.session = 77,.sequence = sender->sequence++,.state_serial = sender->state_serial,.memory_count = 1 };
-  int ends[2];
-
-  memset (forgery, 0, sizeof *forgery);
-  message.info.plane_count = 2;
-  message.info.format = GST_VIDEO_FORMAT_NV12;
-  message.info.width = GST_VIDEO_INFO_WIDTH (&sender->info);
-  message.info.height = GST_VIDEO_INFO_HEIGHT (&sender->info);
-  for (guint i = 0; i < 2; i++) {
-    message.info.plane_offset_bytes[i] = GST_VIDEO_INFO_PLANE_OFFSET (&sender->info, i);
-    message.info.plane_stride_bytes[i] = GST_VIDEO_INFO_PLANE_STRIDE (&sender->info, i);
-  }
-  message.memories[0].kind = GST_CUFRAMES_MESSAGE_MEMORY_FILE;
-  message.memories[0].offset_bytes = OFFSET;
-  message.memories[0].size_bytes = GST_VIDEO_INFO_SIZE (&sender->info);
-  message.state.data = g_bytes_get_data (sender->state, &message.state.size);
-  if (payload != NULL)
-    message.payload.data = g_bytes_get_data (payload, &message.payload.size);
-  gst_cuframes_message_place (&message);
-  forgery->size = gst_cuframes_message_write (&message, forgery->data);
-  if (type == GST_CUFRAMES_MESSAGE_BUFFER) {
-    CHECK (pipe2 (ends, O_CLOEXEC) == 0);
-    close (ends[0]);
-    forgery->fds[forgery->fd_count++] = ends[1];
-    forgery->fds[forgery->fd_count++] = make_frame_file (sender, number);
-  }
-}
-
-/* Sends a part of it, with all descriptors, which are closed. */
-static void
-send_part (Sender * sender, Forgery * forgery, gsize start, gsize size)
-{
-  guint8 control[CMSG_SPACE (sizeof forgery->fds)] = { 0 };
-  struct iovec piece = {.iov_base = forgery->data + start,.iov_len = size };
-  struct msghdr header = {.msg_iov = &piece,.msg_iovlen = 1 };
-
-  if (forgery->fd_count > 0) {
-    struct cmsghdr *rights;
-    header.msg_control = control;
-    header.msg_controllen = CMSG_SPACE (forgery->fd_count * sizeof (int));
-    rights = CMSG_FIRSTHDR (&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN (forgery->fd_count * sizeof (int));
-    memcpy (CMSG_DATA (rights), forgery->fds, forgery->fd_count * sizeof (int));
-  }
-  CHECK_EQUAL (sendmsg (sender->connection, &header, MSG_NOSIGNAL), size);
-  while (forgery->fd_count > 0)
-    close (forgery->fds[--forgery->fd_count]);
-}
-
-static void
-send_whole (Sender * sender, Forgery * forgery)
-{
-  send_part (sender, forgery, 0, forgery->size);
-}
-
 static void
 replace_fd (Forgery * forgery, guint index, int take_fd)
 {
@@ -184,41 +55,6 @@ static void
 drop_fd (Forgery * forgery)
 {
   close (forgery->fds[--forgery->fd_count]);
-}
-
-static void
-sender_open (Sender * sender, int type)
-{
-  GstCaps *caps = gst_caps_from_string (SMALL);
-  int ends[2];
-
-  memset (sender, 0, sizeof *sender);
-  gst_video_info_from_caps (&sender->info, caps);
-  gst_caps_unref (caps);
-  sender->state = make_state (SMALL);
-  sender->state_serial = 1;
-  make_pair (type, ends);
-  sender->connection = ends[0];
-  CHECK (depayer_open (&sender->catcher, "", ends[1]));
-}
-
-static void
-sender_close (Sender * sender)
-{
-  close (sender->connection);
-  CHECK (WAIT_UNTIL (sender->catcher.ended));
-  CHECK (pipeline_is_well (sender->catcher.pipeline));
-  catcher_close (&sender->catcher);
-  g_bytes_unref (sender->state);
-}
-
-static void
-send_good (Sender * sender, guint64 number)
-{
-  Forgery forgery;
-
-  forge (sender, number, GST_CUFRAMES_MESSAGE_BUFFER, NULL, &forgery);
-  send_whole (sender, &forgery);
 }
 
 /* ---- spoilers ---- */
@@ -542,87 +378,6 @@ test_seqpacket (void)
   send_spoiled (SOCK_SEQPACKET);
 }
 
-/* Each message is whole or left out wherever the stream is cut. */
-static void
-test_parts (void)
-{
-  Sender sender;
-  Forgery forgery;
-
-  sender_open (&sender, SOCK_STREAM);
-  for (gsize part = 1; part < 60; part += 13) {
-    forge (&sender, part, GST_CUFRAMES_MESSAGE_BUFFER, NULL, &forgery);
-    for (gsize start = 0; start < forgery.size; start += part)
-      send_part (&sender, &forgery, start, MIN (part, forgery.size - start));
-    CHECK_EQUAL (catcher_take_number (&sender.catcher), part);
-  }
-  CHECK_EQUAL (stat_of (sender.catcher.element, "invalid"), 0);
-  sender_close (&sender);
-}
-
-static GBytes *
-bytes_of_event (GstEvent * take_event)
-{
-  GBytes *bytes = gst_cuframes_codec_event_to_bytes (take_event, NULL);
-
-  gst_event_unref (take_event);
-  return bytes;
-}
-
-/* Several messages in one piece, of which the last alone has descriptors: so the kernel may put them together. */
-static void
-test_together (void)
-{
-  GBytes *gap = bytes_of_event (gst_event_new_gap (1, 2));
-  GstEvent *event;
-  Sender sender;
-  Forgery all, one;
-
-  sender_open (&sender, SOCK_STREAM);
-  all.size = 0;
-  for (guint i = 0; i < 4; i++) {
-    forge (&sender, 5, i < 3 ? GST_CUFRAMES_MESSAGE_EVENT : GST_CUFRAMES_MESSAGE_BUFFER, i < 3 ? gap : NULL, &one);
-    memcpy (all.data + all.size, one.data, one.size);
-    all.size += one.size;
-  }
-  memcpy (all.fds, one.fds, sizeof all.fds);
-  all.fd_count = one.fd_count;
-  send_whole (&sender, &all);
-  for (guint i = 0; i < 3; i++) {
-    event = catcher_take_event (&sender.catcher, GST_EVENT_GAP);
-    CHECK (event != NULL);
-    gst_clear_event (&event);
-  }
-  CHECK_EQUAL (catcher_take_number (&sender.catcher), 5);
-  CHECK_EQUAL (stat_of (sender.catcher.element, "invalid"), 0);
-  sender_close (&sender);
-  g_bytes_unref (gap);
-}
-
-/* A multisocketsink that could send a part of a message sends its descriptors again with the rest. */
-static void
-test_more_descriptors (void)
-{
-  Sender sender;
-  Forgery forgery;
-
-  sender_open (&sender, SOCK_STREAM);
-  forge (&sender, 1, GST_CUFRAMES_MESSAGE_BUFFER, NULL, &forgery);
-  send_part (&sender, &forgery, 0, 50);
-  forgery.fds[forgery.fd_count++] = make_file (10, TRUE);
-  send_part (&sender, &forgery, 50, forgery.size - 50);
-  CHECK_EQUAL (catcher_take_number (&sender.catcher), 1);
-  forge (&sender, 2, GST_CUFRAMES_MESSAGE_BUFFER, NULL, &forgery);
-  while (forgery.fd_count < G_N_ELEMENTS (forgery.fds))
-    forgery.fds[forgery.fd_count++] = open ("/dev/null", O_RDONLY | O_CLOEXEC);
-  send_whole (&sender, &forgery);
-  CHECK_EQUAL (catcher_take_number (&sender.catcher), 2);
-  CHECK (WAIT_UNTIL (stat_of (sender.catcher.element, "invalid") == 2));
-  send_good (&sender, 3);
-  CHECK_EQUAL (catcher_take_number (&sender.catcher), 3);
-  sender_close (&sender);
-}
-
 static void
 test_events (void)
 {
@@ -712,41 +467,6 @@ test_block_files (void)
   g_bytes_unref (large);
 }
 
-static void
-test_end (void)
-{
-  GBytes *eos = bytes_of_event (gst_event_new_eos ());
-  Sender sender;
-  Forgery forgery;
-
-  sender_open (&sender, SOCK_STREAM);
-  send_good (&sender, 1);
-  forge (&sender, 0, GST_CUFRAMES_MESSAGE_EVENT, eos, &forgery);
-  send_whole (&sender, &forgery);
-  CHECK_EQUAL (catcher_take_number (&sender.catcher), 1);
-  CHECK (WAIT_UNTIL (sender.catcher.ended));
-  sender_close (&sender);
-  g_bytes_unref (eos);
-}
-
-/* A message cut off by the end. */
-static void
-test_cut_off (void)
-{
-  Sender sender;
-  Forgery forgery;
-
-  sender_open (&sender, SOCK_STREAM);
-  send_good (&sender, 1);
-  forge (&sender, 2, GST_CUFRAMES_MESSAGE_BUFFER, NULL, &forgery);
-  send_part (&sender, &forgery, 0, 100);
-  CHECK_EQUAL (catcher_take_number (&sender.catcher), 1);
-  shutdown (sender.connection, SHUT_WR);
-  CHECK (WAIT_UNTIL (sender.catcher.ended));
-  CHECK_EQUAL (stat_of (sender.catcher.element, "invalid"), 1);
-  sender_close (&sender);
-}
-
 /* However many are left out, the bus hears of it once a second at most. */
 static void
 test_warnings (void)
@@ -792,14 +512,9 @@ test_holes (void)
 static const FixtureTest tests[] = {
   {"messages that are not sound are left out on a stream socket", test_stream},
   {"messages that are not sound are left out on a sequenced packet socket", test_seqpacket},
-  {"a message may come in parts", test_parts},
-  {"messages may come together", test_together},
-  {"descriptors beyond those of a message do no harm", test_more_descriptors},
   {"events that are none of a stream are left out", test_events},
   {"metas and states that are nonsense are left out", test_blocks},
   {"files of metas and states are not trusted", test_block_files},
-  {"an end that is sent ends the stream once", test_end},
-  {"a message that the end cuts off is told", test_cut_off},
   {"the bus is not filled with warnings", test_warnings},
   {"a file with holes costs no memory", test_holes},
 };
