@@ -14,6 +14,10 @@
 #include "cuframes-memfd.h"
 #include "cuframes-util.h"
 
+/* A wake-up takes some microseconds. */
+#define COSTLY_WAKE_NS 250000u
+#define COSTLY_WAKES_MAX 16u
+
 static int
 open_wake_pipe (CuframesPeer *peer)
 {
@@ -304,13 +308,25 @@ flush_one (CuframesPeer *peer, CuframesRing *current)
   return CUFRAMES_E_FULL;
 }
 
-/* One byte on the pipe, whether it sleeps or not. A full pipe wakes as well. */
+/* One byte on the pipe, whether it sleeps or not. A full pipe wakes as well.
+ * The kernel tells here everybody who watches the pipe: who watches it from ten thousand places lets each of its wake-ups take a millisecond of
+ * the publisher. Time passes for other reasons, too, so after one that took long the next is measured by the processor's time. */
 void
 cuframes_peer_poke (CuframesPeer *peer, char why)
 {
-  if (peer->wake_write_fd >= 0 && write (peer->wake_write_fd, &why, 1) < 0)
-    return;                     /* full */
-  peer->wakeups++;
+  const clockid_t clock = peer->costly_wakes == 0 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
+  const uint64_t start = cuframes_clock_ns (clock);
+
+  if (peer->wake_write_fd < 0 || write (peer->wake_write_fd, &why, 1) >= 0)
+    peer->wakeups++;
+  peer->costly_wakes = cuframes_clock_ns (clock) - start < COSTLY_WAKE_NS ? 0 : peer->costly_wakes + 1;
+}
+
+/* Whether it makes waking it cost what no sleeping reader costs. */
+bool
+cuframes_peer_is_costly (const CuframesPeer *peer)
+{
+  return peer->costly_wakes > COSTLY_WAKES_MAX;
 }
 
 /* Sends what can be sent, and wakes the peer over it. 0 or CUFRAMES_E_FULL; CUFRAMES_E_CLOSED if the peer is gone;

@@ -48,6 +48,7 @@ typedef struct
   size_t unread_bytes;          /* of memory files in its socket, at most */
   uint32_t unread_count;
   bool throttled;               /* nothing more is sent until it has read what it was sent */
+  uint32_t costly_wakes;        /* in a row */
   uint64_t wakeups;
   uint64_t attached_ns;
   uint64_t delivered_before;    /* counters of earlier generations' pages */
@@ -64,6 +65,7 @@ int cuframes_peer_flush (CuframesPeer * peer, CuframesRing * current);
 bool cuframes_peer_wants_to_send (const CuframesPeer * peer);
 bool cuframes_peer_wake (CuframesPeer * peer);
 void cuframes_peer_poke (CuframesPeer * peer, char why);
+bool cuframes_peer_is_costly (const CuframesPeer * peer);
 void cuframes_peer_linger (CuframesPeer * peer);
 void cuframes_peer_dismiss (CuframesPeer * peer, CuframesByeReason reason);
 void cuframes_peer_drop (CuframesPeer * peer);

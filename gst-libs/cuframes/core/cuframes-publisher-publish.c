@@ -125,8 +125,14 @@ make_room (CuframesPublisher *publisher, CuframesRing *ring)
 void
 cuframes_publisher_wake (CuframesPublisher *publisher)
 {
-  for (uint32_t i = 0; i < publisher->peer_count; i++)
-    publisher->stats.wakeups += cuframes_peer_wake (publisher->peers[i]);
+  for (uint32_t i = 0; i < publisher->peer_count; i++) {
+    CuframesPeer *peer = publisher->peers[i];
+    publisher->stats.wakeups += cuframes_peer_wake (peer);
+    if (!cuframes_peer_is_costly (peer) || peer->lingering)
+      continue;
+    cuframes_publisher_log (publisher, "subscriber %u (%s) makes each wake-up long and is taken off", peer->id, peer->hello.name);
+    cuframes_peer_dismiss (peer, CUFRAMES_BYE_PROTOCOL);
+  }
 }
 
 static void

@@ -90,11 +90,17 @@ cuframes_within (uint64_t offset, uint64_t length, uint64_t size)
 }
 
 static inline uint64_t
-cuframes_now_ns (void)
+cuframes_clock_ns (clockid_t clock)
 {
   struct timespec now;
-  clock_gettime (CLOCK_MONOTONIC, &now);
+  clock_gettime (clock, &now);
   return (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
+}
+
+static inline uint64_t
+cuframes_now_ns (void)
+{
+  return cuframes_clock_ns (CLOCK_MONOTONIC);
 }
 
 /* A place where the tests may stop or kill the process. Nothing in a library that is shipped. */
