@@ -4,12 +4,14 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core-fixture.h"
 
 #define FORKS 300
+#define EARLY_FORKS 1000
 #define CHILD_BOUND_S 5
 
 static atomic_bool stopping;
@@ -112,10 +114,68 @@ children_of_a_busy_publisher_can_free_it (void)
   cuframes_subscriber_free (subscriber);
 }
 
-static const FixtureRole roles[] = { {"parent", play_parent} };
+static void *
+open_all_the_time (void *data)
+{
+  Source source;
+
+  while (!atomic_load (&stopping))
+    if (source_open (&source, "own", NULL) == 0)
+      source_close (&source);
+  return NULL;
+}
+
+/* Whether this process has a listening socket. */
+static bool
+listens (void)
+{
+  for (int fd = 3; fd < 64; fd++) {
+    int listening = 0;
+    socklen_t length = sizeof listening;
+    if (getsockopt (fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0 && listening)
+      return true;
+  }
+  return false;
+}
+
+/* In a process of its own, since its children have its threads' locks as they were. How many of them kept something. */
+static int
+play_opener (int argc, char **argv)
+{
+  pthread_t thread;
+  int kept = 0;
+
+  if (pthread_create (&thread, NULL, open_all_the_time, NULL) != 0)
+    return 1;
+  for (int i = 0; i < EARLY_FORKS; i++) {
+    int status = 0;
+    const pid_t pid = fork ();
+    if (pid == 0)
+      _exit (listens ());
+    if (waitpid (pid, &status, 0) != pid || status != 0)
+      kept++;
+  }
+  atomic_store (&stopping, true);
+  pthread_join (thread, NULL);
+  printf ("%d\n", kept);
+  return 0;
+}
+
+static void
+children_keep_nothing_however_early_they_come (void)
+{
+  Child child;
+
+  child_start (&child, NULL, "opener", NULL);
+  CHECK_EQUAL (child_answer (&child), 0);
+  CHECK_EQUAL (child_end (&child), 0);
+}
+
+static const FixtureRole roles[] = { {"parent", play_parent}, {"opener", play_opener} };
 
 static const FixtureTest tests[] = {
   {"children that are forked while a publisher is at work can free it, and disturb nobody", children_of_a_busy_publisher_can_free_it},
+  {"children that are forked while a channel is opened keep nothing of it", children_keep_nothing_however_early_they_come},
 };
 
-FIXTURE_MAIN (tests, roles, 1)
+FIXTURE_MAIN (tests, roles, 2)

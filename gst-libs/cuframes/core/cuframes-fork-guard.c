@@ -10,6 +10,7 @@
 
 #include "cuframes-util.h"
 
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;     /* held while something is made that is to be guarded; taken before the other */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int *guarded;
@@ -19,6 +20,7 @@ static unsigned depth;          /* atomic */
 static void
 before_fork (void)
 {
+  pthread_mutex_lock (&making);
   pthread_mutex_lock (&lock);
 }
 
@@ -26,6 +28,7 @@ static void
 after_fork_in_parent (void)
 {
   pthread_mutex_unlock (&lock);
+  pthread_mutex_unlock (&making);
 }
 
 static void
@@ -40,13 +43,27 @@ after_fork_in_child (void)
   guarded_count = 0;
   /* relaxed: a child has one thread here */
   __atomic_fetch_add (&depth, 1, __ATOMIC_RELAXED);
-  pthread_mutex_unlock (&lock);
+  after_fork_in_parent ();
 }
 
 static void
 install (void)
 {
   pthread_atfork (before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* From the making of a descriptor to its guarding no child may come to be that inherits it unguarded. Any thread, and not twice in one. */
+void
+cuframes_fork_guard_hold (void)
+{
+  pthread_once (&once, install);
+  pthread_mutex_lock (&making);
+}
+
+void
+cuframes_fork_guard_let_go (void)
+{
+  pthread_mutex_unlock (&making);
 }
 
 /* The descriptor stays the caller's, who removes it before closing it. 0 or -ENOMEM. Any thread. */

@@ -175,6 +175,24 @@ close_all (CuframesListener *listener)
   listener->lock_fd = cuframes_close (listener->lock_fd);
 }
 
+static int
+guard (const CuframesListener *listener)
+{
+  const int r = cuframes_fork_guard_add (listener->fd);
+
+  return r == 0 && listener->lock_fd >= 0 ? cuframes_fork_guard_add (listener->lock_fd) : r;
+}
+
+/* Where somebody else may write to the directory, something of his may have taken the socket's place: that is not ours to remove. */
+static void
+remove_own (const CuframesListener *listener)
+{
+  struct stat status;
+
+  if (lstat (listener->path, &status) == 0 && status.st_dev == listener->device && status.st_ino == listener->inode)
+    unlink (listener->path);
+}
+
 /* Listens on a path or "@name". 0, -EADDRINUSE if a live publisher has the channel, -EEXIST if something else is in the way,
  * -ENAMETOOLONG, -EACCES, -ENOENT or another negative errno; then nothing is left behind. */
 int
@@ -186,6 +204,7 @@ cuframes_listener_open (CuframesListener *listener, const char *path, mode_t mod
   if (strlen (path) >= sizeof listener->path)
     return -ENAMETOOLONG;
   strcpy (listener->path, path);
+  cuframes_fork_guard_hold ();
   r = new_socket (&listener->fd);
   if (r == 0)
     cuframes_channel_refuse_fds (listener->fd);
@@ -196,23 +215,12 @@ cuframes_listener_open (CuframesListener *listener, const char *path, mode_t mod
     snprintf (listener->lock_path, sizeof listener->lock_path, "%s.lock", path);
     r = open_path (listener, mode);
   }
-  if (r == 0)
-    r = cuframes_fork_guard_add (listener->fd);
-  if (r == 0 && listener->lock_fd >= 0)
-    r = cuframes_fork_guard_add (listener->lock_fd);
+  if (r == 0 && (r = guard (listener)) < 0 && listener->lock_fd >= 0)
+    remove_own (listener);
+  cuframes_fork_guard_let_go ();
   if (r < 0)
     close_all (listener);
   return r;
-}
-
-/* Where somebody else may write to the directory, something of his may have taken the socket's place: that is not ours to remove. */
-static void
-remove_own (const CuframesListener *listener)
-{
-  struct stat status;
-
-  if (lstat (listener->path, &status) == 0 && status.st_dev == listener->device && status.st_ino == listener->inode)
-    unlink (listener->path);
 }
 
 /* Takes the channel away. In a child that the owner forked it only closes. */

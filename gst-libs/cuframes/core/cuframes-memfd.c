@@ -19,6 +19,9 @@
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
 
+/* Older kernels undo a reservation at any signal: a small one comes to its end between two of them. */
+#define RESERVE_STEP_BYTES (UINT64_C (8) << 20)
+
 #define SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 static int
@@ -55,10 +58,13 @@ resize (int fd, uint64_t size_bytes, CuframesMemfdFill fill)
     return -errno;
   if (fill == CUFRAMES_MEMFD_SPARSE)
     return 0;
-  do {
-    error = posix_fallocate (fd, 0, (off_t) size_bytes);
-  } while (error == EINTR);
-  return -error;
+  for (uint64_t at = 0; at < size_bytes; at += RESERVE_STEP_BYTES)
+    do {
+      error = posix_fallocate (fd, (off_t) at, (off_t) (size_bytes - at < RESERVE_STEP_BYTES ? size_bytes - at : RESERVE_STEP_BYTES));
+      if (error != 0 && error != EINTR)
+        return -error;
+    } while (error == EINTR);
+  return 0;
 }
 
 /* Before Linux 5.1 there is no seal against later writable mappings: there a descriptor that is open for reading alone is
