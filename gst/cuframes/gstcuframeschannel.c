@@ -54,10 +54,12 @@ gst_cuframes_channel_copy_socket (GSocket * socket, gchar ** text)
   return fd;
 }
 
-/* Why cuframes_publisher_new() did not open a channel, or cuframes_subscriber_connect() did not join one. */
+/* path: NULL of a publisher that listens nowhere. Why cuframes_publisher_new() did not open a channel, or cuframes_subscriber_connect() did not join one. */
 gchar *
 gst_cuframes_channel_explain_open (const gchar * path, gint result)
 {
+  if (path == NULL)
+    return g_strdup_printf ("Cannot serve connections: %s", g_strerror (ABS (result)));
   switch (-result) {
     case EADDRINUSE:
       return g_strdup_printf ("Channel %s has a publisher already: stop that one, or choose another channel", path);

@@ -15,8 +15,9 @@ struct _GstCuframesSink
 {
   GstBaseSink parent;
 
-  GstCuframesSinkSettings settings;      /* under the object lock; read once in start() */
-  CuframesPublisher *publisher; /* between start() and stop() */
+  GstCuframesSinkSettings settings;      /* under the object lock until it is open, and then as they are */
+  gboolean open;                /* or about to be; under the object lock */
+  CuframesPublisher *publisher; /* once it is there; under the object lock */
   GArray *early;                /* descriptors of connections that were added before; under the object lock */
   GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
 

@@ -143,6 +143,15 @@ take_early (GstCuframesSink * self, CuframesPublisher * publisher)
             "\"channel\", or \"socket-path\", to be found"), (NULL));
 }
 
+/* Properties stay as they are from before they are read. */
+static void
+set_open (GstCuframesSink * self, gboolean open)
+{
+  GST_OBJECT_LOCK (self);
+  self->open = open;
+  GST_OBJECT_UNLOCK (self);
+}
+
 static gboolean
 open_publisher (GstCuframesSink * self)
 {
@@ -186,6 +195,7 @@ close_publisher (GstCuframesSink * self)
   gst_cuframes_timing_clear (&self->timing);
   GST_PAD_STREAM_UNLOCK (GST_BASE_SINK_PAD (self));
   cuframes_publisher_free (publisher);
+  set_open (self, FALSE);
 }
 
 /* The base class would add a message of its own to ours if this were its start(). */
@@ -195,8 +205,13 @@ sink_change_state (GstElement * element, GstStateChange transition)
   GstCuframesSink *self = GST_CUFRAMES_SINK (element);
   GstStateChangeReturn result;
 
-  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !open_publisher (self))
-    return GST_STATE_CHANGE_FAILURE;
+  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) {
+    set_open (self, TRUE);
+    if (!open_publisher (self)) {
+      set_open (self, FALSE);
+      return GST_STATE_CHANGE_FAILURE;
+    }
+  }
   result = GST_ELEMENT_CLASS (gst_cuframes_sink_parent_class)->change_state (element, transition);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY
       || (transition == GST_STATE_CHANGE_READY_TO_PAUSED && result == GST_STATE_CHANGE_FAILURE))
@@ -412,7 +427,7 @@ sink_set_property (GObject * object, guint id, const GValue * value, GParamSpec 
   gboolean open, known = TRUE;
 
   GST_OBJECT_LOCK (self);
-  open = self->publisher != NULL;
+  open = self->open;
   if (!open)
     known = gst_cuframes_sink_settings_set (&self->settings, id, value);
   GST_OBJECT_UNLOCK (self);

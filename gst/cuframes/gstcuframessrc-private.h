@@ -14,8 +14,9 @@ struct _GstCuframesSrc
 {
   GstPushSrc parent;
 
-  GstCuframesSrcSettings settings;       /* under the object lock; read once in start() */
-  CuframesSubscriber *subscriber;       /* between start() and stop() */
+  GstCuframesSrcSettings settings;       /* under the object lock until it is open, and then as they are */
+  gboolean open;                /* or about to be; under the object lock */
+  CuframesSubscriber *subscriber;       /* once it is there; under the object lock */
   GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
   GstClockTime latency;         /* the publisher's */
 

@@ -74,6 +74,15 @@ new_subscriber (GstCuframesSrc * self)
   return subscriber;
 }
 
+/* Properties stay as they are from before they are read. */
+static void
+set_open (GstCuframesSrc * self, gboolean open)
+{
+  GST_OBJECT_LOCK (self);
+  self->open = open;
+  GST_OBJECT_UNLOCK (self);
+}
+
 static gboolean
 open_subscriber (GstCuframesSrc * self)
 {
@@ -115,6 +124,7 @@ close_subscriber (GstCuframesSrc * self)
   gst_cuframes_timing_clear (&self->timing);
   g_clear_pointer (&self->path, g_free);
   close_socket (self);
+  set_open (self, FALSE);
 }
 
 /* The base class would add a message of its own to ours if this were its start(). */
@@ -124,8 +134,13 @@ src_change_state (GstElement * element, GstStateChange transition)
   GstCuframesSrc *self = GST_CUFRAMES_SRC (element);
   GstStateChangeReturn result;
 
-  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !open_subscriber (self))
-    return GST_STATE_CHANGE_FAILURE;
+  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) {
+    set_open (self, TRUE);
+    if (!open_subscriber (self)) {
+      set_open (self, FALSE);
+      return GST_STATE_CHANGE_FAILURE;
+    }
+  }
   result = GST_ELEMENT_CLASS (gst_cuframes_src_parent_class)->change_state (element, transition);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY
       || (transition == GST_STATE_CHANGE_READY_TO_PAUSED && result == GST_STATE_CHANGE_FAILURE))
@@ -261,7 +276,7 @@ src_set_property (GObject * object, guint id, const GValue * value, GParamSpec *
   gboolean open, known = TRUE;
 
   GST_OBJECT_LOCK (self);
-  open = self->subscriber != NULL;
+  open = self->open;
   if (!open)
     known = gst_cuframes_src_settings_set (&self->settings, id, value);
   GST_OBJECT_UNLOCK (self);
