@@ -52,7 +52,8 @@ install (void)
   pthread_atfork (before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* From the making of a descriptor to its guarding no child may come to be that inherits it unguarded. Any thread, and not twice in one. */
+/* From the making of a descriptor to its guarding, and from there to its closing, no child may come to be that inherits it unguarded. Any thread, and
+ * not twice in one. */
 void
 cuframes_fork_guard_hold (void)
 {

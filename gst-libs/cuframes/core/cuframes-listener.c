@@ -163,16 +163,18 @@ make_directory (const char *path)
 static void
 close_all (CuframesListener *listener)
 {
+  cuframes_fork_guard_hold ();
   if (listener->fd >= 0)
     cuframes_fork_guard_remove (listener->fd);
   listener->fd = cuframes_close (listener->fd);
   listener->spare_fd = cuframes_close (listener->spare_fd);
-  if (listener->lock_fd < 0)
-    return;
-  if (listener->owner == getpid ())
-    unlink (listener->lock_path);
-  cuframes_fork_guard_remove (listener->lock_fd);
-  listener->lock_fd = cuframes_close (listener->lock_fd);
+  if (listener->lock_fd >= 0) {
+    if (listener->owner == getpid ())
+      unlink (listener->lock_path);
+    cuframes_fork_guard_remove (listener->lock_fd);
+    listener->lock_fd = cuframes_close (listener->lock_fd);
+  }
+  cuframes_fork_guard_let_go ();
 }
 
 static int
