@@ -161,7 +161,6 @@ connect_source (Session *self)
 static void
 wait_to_retry (Session *self, const gchar *text)
 {
-  gchar *harmless = publish_place_hide_secret (&self->config->place, text);
   gdouble delay_s;
 
   self->delay_s = CLAMP (self->delay_s * 2, DELAY_MIN_S, DELAY_MAX_S);
@@ -169,30 +168,27 @@ wait_to_retry (Session *self, const gchar *text)
   enter (self, WAITING);
   self->due_ns = self->state_ns + (guint64) (delay_s * 1e9);
   check_report (self, publish_report_event (self->report, "lost", delay_s, "%s: %s; the channels stay open, trying again in %.1f s",
-          self->was_live ? "the source is gone" : "the source does not come", harmless, delay_s));
-  g_free (harmless);
+          self->was_live ? "the source is gone" : "the source does not come", text, delay_s));
 }
 
-/* The input is over. final: another attempt would end the same way. */
+/* The input is over. final: another attempt would end the same way. What elements say of it may repeat the URI. */
 static void
 lose (Session *self, const gchar *text, gboolean is_final)
 {
   const PublishSessionConfig *config = self->config;
-  gchar *sentence;
+  gchar *const harmless = publish_place_hide_secret (&config->place, text), *const sentence = g_strdup_printf ("%s: %s", config->place.shown, harmless);
 
   drop_input (self);
-  if (!self->was_live && (is_final || now_ns () - self->begun_ns >= config->timeout_ns || !config->reconnect)) {
-    sentence = g_strdup_printf ("%s: %s", config->place.shown, text);
+  if (!self->was_live && (is_final || now_ns () - self->begun_ns >= config->timeout_ns || !config->reconnect))
     fail (self, EXIT_CODE_NO_SOURCE, sentence);
-    g_free (sentence);
-  } else if (self->was_live && (!self->is_camera || !config->reconnect)) {
-    sentence = g_strdup_printf ("%s: %s", config->place.shown, text);
+  else if (self->was_live && (!self->is_camera || !config->reconnect)) {
     end (self);
     publish_report_complain (self->report, sentence);
     self->status = EXIT_CODE_FAILED;
-    g_free (sentence);
   } else
-    wait_to_retry (self, text);
+    wait_to_retry (self, harmless);
+  g_free (sentence);
+  g_free (harmless);
 }
 
 /* The decoder of a GPU can be there and still not take this stream. */

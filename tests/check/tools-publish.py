@@ -430,6 +430,31 @@ def test_secret(directory):
     fails(NO_SOURCE, '127.0.0.1', options.publish, '-qc', 'cam1', '-t0', '--no-packets', 'rtsp://guest:hidden@127.0.0.1:1/x')
 
 
+def test_secret_of_error(directory):
+    """a password that an element's error repeats is not shown when a file over HTTP breaks"""
+    movie = make(directory, f'videotestsrc num-buffers=300 ! {STREAM} ! x264enc key-int-max=15 ! mpegtsmux', 'movie.ts')
+    with open(movie, 'rb') as file:
+        data = file.read()
+    is_live, requests = threading.Event(), []
+
+    def answer(request):
+        requests.append(request)
+        if len(requests) > 1:
+            assert is_live.wait(BOUND_S)
+            return b'HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n'
+        return b'HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n' % len(data) + data[:len(data) // 2]
+
+    server = Server(answer)
+    publisher = Publisher(f'http://guest:hidden@127.0.0.1:{server.port}/movie.ts', '--no-packets', stderr=subprocess.PIPE)
+    publisher.await_event('live')
+    is_live.set()
+    assert publisher.child.wait(BOUND_S) == FAILED
+    text = publisher.child.stderr.read().decode()
+    publisher.child.stderr.close()
+    server.listener.close()
+    assert text.count('\n') == 1 and '127.0.0.1' in text and 'hidden' not in text and 'guest' not in text, text
+
+
 def test_bad_input(directory):
     """bad input is one line and a status that says which kind"""
     movie = make_movie(directory, 15)
@@ -467,4 +492,4 @@ def test_bad_input(directory):
 if __name__ == '__main__':
     main([test_file, test_packets_of_file, test_loop, test_h264, test_h265, test_camera_restarts, test_joins_between_key_pictures, test_camera_comes_later, test_camera_hangs, test_no_reconnect,
           test_http, test_password, test_slow_decoder, test_raw,
-          test_sound, test_decoder, test_status, test_secret, test_bad_input])
+          test_sound, test_decoder, test_status, test_secret, test_secret_of_error, test_bad_input])
