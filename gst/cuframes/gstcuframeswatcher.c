@@ -20,8 +20,10 @@ GST_DEBUG_CATEGORY_EXTERN (gst_cuframes_device_debug);
 #define FORMAT_MS 500
 /* When too many knock at a publisher at once. */
 #define BUSY_MS 100
-/* A publisher that sends without end keeps neither the others nor the end from their turn. */
+/* Who says more than so much within that time is not read for as long. One that talks without end keeps neither the others nor the end from their
+ * turn, and does not fill the memory of an application with messages. */
 #define MESSAGES_AT_ONCE 16
+#define REST_MS 100
 
 struct _GstCuframesWatcher
 {
@@ -45,6 +47,8 @@ typedef struct
   GSource *readable;
   GSource *patience;            /* until the format is waited for no more */
   GBytes *format;
+  guint heard_count;            /* messages, since then */
+  gint64 heard_since_us;
   gboolean answered;
   gboolean announced;
   gboolean seen;                /* by the scan under way */
@@ -148,23 +152,52 @@ forget (Channel * channel, gint r)
     scan (self);
 }
 
+static void listen_to (Channel * channel);
+
+static gboolean
+on_rest_over (gpointer data)
+{
+  listen_to (data);
+  return G_SOURCE_REMOVE;
+}
+
 static gboolean
 on_channel_readable (gint fd, GIOCondition condition, gpointer data)
 {
   Channel *channel = data;
   CuframesPublisherStats stats;
   guint32 count;
+  const gint64 now_us = g_get_monotonic_time ();
   gint r = 0;
 
-  for (guint i = 0; r == 0 && i < MESSAGES_AT_ONCE; i++) {
-    r = cuframes_observer_receive (channel->observer, &stats, NULL, 0, &count);
-    if (r == 0)
-      take_stats (channel, &stats);
+  if (now_us - channel->heard_since_us >= REST_MS * G_TIME_SPAN_MILLISECOND) {
+    channel->heard_since_us = now_us;
+    channel->heard_count = 0;
   }
-  if (r == 0 || r == CUFRAMES_E_EMPTY)
+  while (r == 0 && channel->heard_count < MESSAGES_AT_ONCE) {
+    r = cuframes_observer_receive (channel->observer, &stats, NULL, 0, &count);
+    if (r == 0) {
+      channel->heard_count++;
+      take_stats (channel, &stats);
+    }
+  }
+  if (r == CUFRAMES_E_EMPTY)
     return G_SOURCE_CONTINUE;
-  forget (channel, r);
+  if (r == 0) {
+    clear_source (&channel->readable);
+    channel->readable = attach (channel->watcher, g_timeout_source_new (REST_MS), on_rest_over, channel);
+  } else
+    forget (channel, r);
   return G_SOURCE_REMOVE;
+}
+
+static void
+listen_to (Channel * channel)
+{
+  GSource *source = g_unix_fd_source_new (cuframes_observer_peek_fd (channel->observer), G_IO_IN);
+
+  clear_source (&channel->readable);
+  channel->readable = attach (channel->watcher, source, G_SOURCE_FUNC (on_channel_readable), channel);
 }
 
 static gboolean
@@ -197,7 +230,7 @@ join (GstCuframesWatcher * self, const gchar * name, const gchar * path)
   channel->info.channel = g_strdup (name);
   channel->info.path = g_strdup (path);
   channel->info.pid = cuframes_observer_get_pid (observer);
-  channel->readable = attach (self, g_unix_fd_source_new (cuframes_observer_peek_fd (observer), G_IO_IN), G_SOURCE_FUNC (on_channel_readable), channel);
+  listen_to (channel);
   channel->patience = attach (self, g_timeout_source_new (FORMAT_MS), on_patience_over, channel);
   g_hash_table_insert (self->channels, channel->info.channel, channel);
 }

@@ -150,9 +150,40 @@ test_teller (void)
   teller_close (&teller, &address);
 }
 
+/* What piles up on the bus of an application that does not look. */
+static void
+test_teller_is_rationed (void)
+{
+  const guint64 start = fixture_now_ns ();
+  GstDeviceProvider *provider = gst_device_provider_factory_get_by_name ("cuframesdeviceprovider");
+  GstBus *bus = gst_device_provider_get_bus (provider);
+  struct sockaddr_un address;
+  Teller teller = { 0 };
+  GThread *thread;
+
+  REQUIRE (teller_open (&teller, &address));
+  thread = g_thread_new ("teller", tell_without_end, &teller);
+  CHECK (gst_device_provider_start (provider));
+  for (guint i = 0; i < 100; i++) {
+    GstMessage *message = gst_bus_timed_pop_filtered (bus, FIXTURE_BOUND_NS, GST_MESSAGE_DEVICE_CHANGED);
+    REQUIRE (message != NULL);
+    gst_message_unref (message);
+  }
+  CHECK (fixture_now_ns () - start >= 500 * GST_MSECOND);
+  gst_device_provider_stop (provider);
+  g_atomic_int_set (&teller.over, TRUE);
+  g_thread_join (thread);
+  gst_bus_set_flushing (bus, TRUE);
+  gst_bus_set_flushing (bus, FALSE);
+  gst_object_unref (bus);
+  gst_object_unref (provider);
+  teller_close (&teller, &address);
+}
+
 static const FixtureTest tests[] = {
   {"a frame that its own format cannot have is one error", test_impossible_frames},
   {"a publisher that tells of formats without end holds up nobody who looks for channels", test_teller},
+  {"a publisher that tells of formats without end is heard no more than so often", test_teller_is_rationed},
 };
 
 /* A provider is made once and keeps what it opens. */
