@@ -49,9 +49,9 @@ static const char usage[] =
     "Usage: " PROGRAM " [OPTION]... [CHANNEL]...\n"
     "Shows the channels of this host: format, memory, frames a second, subscribers, leases, drops, misses, age of the last frame.\n"
     "\n"
-    "  CHANNEL                a channel's name, a socket's path or @name; all channels of the directory if none is given\n"
+    "  CHANNEL                a channel's name, a socket's path (with a slash) or @name; all channels of the directory if none is given\n"
     "  -d, --directory=DIR    look there instead of $CUFRAMES_DIR, $XDG_RUNTIME_DIR/cuframes or /run/cuframes\n"
-    "  -i, --interval=SECONDS between two looks, at least 0.05 (1)\n"
+    "  -i, --interval=SECONDS between two looks, at least 0.05, inf for one look alone (1)\n"
     "  -s, --sort=KEY         name, fps, bitrate, subscribers, leases, drops, missed, age or memory (name)\n"
     "  -r, --reverse          sort the other way round\n"
     "  -c, --compact          no lines for subscribers\n"
@@ -234,8 +234,9 @@ run (TopChannels *channels, Options *options, bool on_screen)
   int r = 0;
 
   while (signalled == 0) {
-    if (top_now_ns () >= next_ns) {
-      next_ns = top_now_ns () + options->interval_ns;
+    const uint64_t now = top_now_ns ();
+    if (now >= next_ns) {
+      next_ns = options->interval_ns > UINT64_MAX - now ? UINT64_MAX : now + options->interval_ns;
       r = top_channels_look (channels, answer_ns);
       looks++;
     }

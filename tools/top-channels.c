@@ -18,6 +18,8 @@
 #define SUFFIX ".sock"
 /* More nanoseconds than any machine runs. */
 #define LONG_AGO 4e18
+/* Of one publisher at a time: one that never stops answering keeps nobody else from its turn. */
+#define ANSWERS_AT_ONCE 16
 
 const char *const top_order_names[TOP_ORDERS] = { "name", "fps", "bitrate", "subscribers", "leases", "drops", "missed", "age", "memory" };
 
@@ -124,7 +126,7 @@ top_channels_add (TopChannels *self, const char *name)
   TopChannel *channel;
   int r;
 
-  if (name[0] == 0 || name[0] == '.')
+  if (name[0] == 0 || (name[0] == '.' && !is_path))
     return -EINVAL;
   if (is_path)
     snprintf (path, sizeof path, "%s", name);
@@ -322,9 +324,12 @@ hear (TopChannels *self, TopChannel *channel)
 {
   CuframesPublisherStats stats;
   uint32_t count;
-  int r;
+  int r = 0;
 
-  while ((r = cuframes_observer_receive (channel->observer, &stats, self->scratch, CUFRAMES_SUBSCRIBERS_MAX, &count)) == 0) {
+  for (unsigned i = 0; i < ANSWERS_AT_ONCE; i++) {
+    r = cuframes_observer_receive (channel->observer, &stats, self->scratch, CUFRAMES_SUBSCRIBERS_MAX, &count);
+    if (r != 0)
+      break;
     measure (channel, &stats);
     channel->stats = stats;
     channel->state = TOP_CHANNEL_LIVE;
@@ -333,7 +338,7 @@ hear (TopChannels *self, TopChannel *channel)
     take_format (channel);
     take_subscribers (channel, self->scratch, count);
   }
-  if (r == CUFRAMES_E_EMPTY)
+  if (r == 0 || r == CUFRAMES_E_EMPTY)
     return;
   if (r == CUFRAMES_E_CLOSED && !channel->redialled) {
     channel->observer = cuframes_observer_free (channel->observer);
@@ -343,7 +348,7 @@ hear (TopChannels *self, TopChannel *channel)
     fail (channel, r);
 }
 
-/* One turn of listening to those who are waited for. 0 when there is nobody left, 1 to go on, or a negative errno. */
+/* One turn of listening to those who are waited for. 0 when there is nobody or no time left, 1 to go on, or a negative errno. */
 static int
 listen_once (TopChannels *self, struct pollfd *polls, uint64_t deadline_ns)
 {
@@ -364,7 +369,7 @@ listen_once (TopChannels *self, struct pollfd *polls, uint64_t deadline_ns)
   for (uint32_t i = 0; i < self->count; i++)
     if (polls[i].fd >= 0 && polls[i].revents != 0)
       hear (self, self->channels[i]);
-  return ready > 0;
+  return ready > 0 && left > 0;
 }
 
 /* Finds the channels that are there now, asks each and hears what comes within the time. 0 or a negative errno. */

@@ -69,6 +69,29 @@ def test_dead(directory):
     stranger.close()
 
 
+def test_teller(directory):
+    """a publisher that never stops answering holds nobody up"""
+    publish(LIVE, 'live')
+    teller = Process(options.teller, os.path.join(directory, 'teller.sock'))
+    teller.expect('open')
+    result = run(options.top, '--json', '--interval=0.05', '--rounds=100')
+    assert result.returncode == DONE and result.stdout.count(b'\n') == 100, result
+    channels = json.loads(result.stdout.splitlines()[-1])['channels']
+    assert {channel['channel']: channel['state'] for channel in channels} == {'live': 'live', 'teller': 'live'}, channels
+
+
+def test_interval(directory):
+    """an interval without end is one look"""
+    feed('cam1', SMALL, 1)
+    top = Process(options.top, '--json', '--interval=inf')
+    assert json.loads(top.read_line())['channels'][0]['state'] == 'live'
+    # Looks for as long as others take theirs would be lines by now.
+    look()
+    top.signal(signal.SIGINT)
+    assert top.child.wait(BOUND_S) == DONE
+    assert not top.text and not top.child.stdout.read()
+
+
 def test_follows(directory):
     """channels that come, go and come back are followed"""
     top = Process(options.top, '--json', '--interval=0.05')
@@ -109,6 +132,10 @@ def test_names(directory):
     """named channels are asked alone, and a missing one is an exit status"""
     feed('cam1', SMALL, 1)
     assert list(look('cam1', os.path.join(directory, 'cam1.sock'))) == [os.path.join(directory, 'cam1.sock'), 'cam1']
+    os.mkdir(os.path.join(directory, '.deeper'))
+    for path in ('./cam1.sock', '../cam1.sock', '../.deeper/../cam1.sock'):
+        result = run(options.top, '-1j', '-i0.1', path, cwd=os.path.join(directory, '' if path.startswith('./') else '.deeper'))
+        assert result.returncode == DONE and json.loads(result.stdout)['channels'][0]['state'] == 'live', (path, result)
     result = run(options.top, '-1', '-i0.1', 'cam1', 'nosuch')
     assert result.returncode == NO_CHANNEL and b'nosuch' in result.stdout
     result = run(options.top, '-1', '-i0.1', '-d', '/nonexistent')
@@ -197,4 +224,4 @@ def test_cost(directory):
 
 
 if __name__ == '__main__':
-    main([test_figures, test_dead, test_follows, test_order, test_names, test_bad_input, test_foreign_text, test_terminal, test_cost])
+    main([test_figures, test_dead, test_teller, test_interval, test_follows, test_order, test_names, test_bad_input, test_foreign_text, test_terminal, test_cost])
