@@ -370,7 +370,9 @@ run (Options *options)
   if (!options->has_overflow && !publish_place_is_live (&options->session.place) && !options->session.input.realtime)
     put_setting (options, "overflow", "wait");
   publish_report_init (&report, options->session.output.channel, options->as_json, options->is_quiet);
-  return publish_session_run (&options->session, &report);
+  status = publish_session_run (&options->session, &report);
+  publish_report_clear (&report);
+  return status;
 }
 
 int

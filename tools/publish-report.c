@@ -3,8 +3,6 @@
 #define _GNU_SOURCE
 #include "publish-report.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,25 +17,46 @@ publish_report_init (PublishReport *self, const gchar *channel, gboolean as_json
 {
   *self = (PublishReport) {.channel = channel,.as_json = as_json,.is_quiet = is_quiet };
   self->is_terminal = !as_json && isatty (STDOUT_FILENO);
+  publish_outlet_init (&self->output, STDOUT_FILENO);
+  publish_outlet_init (&self->complaints, STDERR_FILENO);
+}
+
+void
+publish_report_clear (PublishReport *self)
+{
+  publish_outlet_clear (&self->output);
+  publish_outlet_clear (&self->complaints);
 }
 
 /* FALSE once standard output has failed; then self->error says why. */
 static gboolean
 put (PublishReport *self, const gchar *bytes, gsize size)
 {
-  struct pollfd output = {.fd = STDOUT_FILENO,.events = POLLOUT };
-
-  if (self->error != 0 || poll (&output, 1, 0) == 0)
-    return self->error == 0;
-  while (size > 0 && self->error == 0) {
-    const gssize written = write (STDOUT_FILENO, bytes, size);
-    if (written >= 0) {
-      bytes += written;
-      size -= (gsize) written;
-    } else if (errno != EINTR)
-      self->error = errno;
-  }
+  if (self->error == 0)
+    self->error = publish_outlet_put (&self->output, bytes, size);
   return self->error == 0;
+}
+
+/* On standard error, whose failure has nobody to be told of. channel: (nullable) */
+static void
+complain (PublishReport *self, const gchar *channel, const gchar *text)
+{
+  char *line = NULL;
+  size_t size;
+  FILE *out = open_memstream (&line, &size);
+
+  if (out == NULL)
+    return;
+  fputs (PROGRAM ": ", out);
+  if (channel != NULL) {
+    text_put (out, channel);
+    fputs (": ", out);
+  }
+  text_put (out, text);
+  fputc ('\n', out);
+  fclose (out);
+  publish_outlet_put (&self->complaints, line, size);
+  free (line);
 }
 
 static void
@@ -142,11 +161,7 @@ publish_report_event (PublishReport *self, const gchar *event, gdouble delay_s, 
     good = put_json_event (self, event, delay_s, sentence);
   else {
     end_line (self);
-    fputs (PROGRAM ": ", stderr);
-    text_put (stderr, self->channel);
-    fputs (": ", stderr);
-    text_put (stderr, sentence);
-    fputc ('\n', stderr);
+    complain (self, self->channel, sentence);
   }
   g_free (sentence);
   return good;
@@ -157,7 +172,5 @@ void
 publish_report_complain (PublishReport *self, const gchar *text)
 {
   end_line (self);
-  fputs (PROGRAM ": ", stderr);
-  text_put (stderr, text);
-  fputc ('\n', stderr);
+  complain (self, NULL, text);
 }

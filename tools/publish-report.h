@@ -3,7 +3,7 @@
 #ifndef PUBLISH_REPORT_H
 #define PUBLISH_REPORT_H
 
-#include <glib.h>
+#include "publish-outlet.h"
 
 typedef struct
 {
@@ -13,6 +13,7 @@ typedef struct
   gboolean is_terminal;
   gboolean has_line;            /* on the terminal, without its end */
   gint error;                   /* of standard output: an errno */
+  PublishOutlet output, complaints;
 } PublishReport;
 
 typedef struct
@@ -31,6 +32,7 @@ typedef struct
 } PublishStatus;
 
 void publish_report_init (PublishReport * self, const gchar * channel, gboolean as_json, gboolean is_quiet);
+void publish_report_clear (PublishReport * self);
 gboolean publish_report_status (PublishReport * self, const PublishStatus * status);
 gboolean publish_report_event (PublishReport * self, const gchar * event, gdouble delay_s, const gchar * format, ...) G_GNUC_PRINTF (4, 5);
 void publish_report_complain (PublishReport * self, const gchar * text);

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from tools_fixture import DONE, FAILED, NO_CHANNEL, NO_SOURCE, USAGE, BOUND_S, Process, Skip, fails, main, options, probe, run
+from tools_fixture import DONE, FAILED, NO_CHANNEL, NO_SOURCE, USAGE, BOUND_S, Process, Skip, fails, main, options, probe, run, wait_until
 
 STREAM = 'video/x-raw,format=I420,width=64,height=48,framerate=30/1'
 
@@ -415,6 +415,54 @@ def test_status(directory):
     os.close(terminal)
 
 
+class UnreadTerminal:
+    """A full terminal that nobody reads any more, or one with room for some lines."""
+
+    def __init__(self, has_room):
+        try:
+            self.master, self.end = pty.openpty()
+        except OSError as why:
+            raise Skip(str(why))
+        # Of another open file: the program's own is to block.
+        filler = os.open(os.ttyname(self.end), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            while True:
+                os.write(filler, b'x' * 4096)
+        except BlockingIOError:
+            pass
+        os.close(filler)
+        while has_room and self.is_full():
+            os.read(self.master, 16)
+
+    def is_full(self):
+        return not select.select([], [self.end], [], 0)[1]
+
+    def close(self):
+        os.close(self.master)
+        os.close(self.end)
+
+
+def test_unread_terminal(directory):
+    """a terminal that nobody reads holds up neither the channels nor the end"""
+    movie = make_movie(directory, 15)
+    terminal = UnreadTerminal(has_room=True)
+    publisher = Publisher(movie, '--no-packets', '--realtime', '--loop', stdout=terminal.end)
+    catcher = Catcher()
+    # Three seconds, in which lines come that the terminal has no room for. Each turn of the loop begins on the thread that writes them.
+    catcher.take_frames(90)
+    assert publisher.finish(signal.SIGTERM) == DONE
+    terminal.close()
+    terminal = UnreadTerminal(has_room=False)
+    requests = []
+    server = Server(lambda request: requests.append(request) or b'')
+    publisher = Process(options.publish, '-qc', 'cam1', '-t', 'inf', '--no-packets', f'rtsp://127.0.0.1:{server.port}/x', stderr=terminal.end)
+    wait_until(lambda: len(requests) >= 3, 'the source is tried again')
+    publisher.signal(signal.SIGTERM)
+    assert publisher.child.wait(BOUND_S) == DONE
+    server.listener.close()
+    terminal.close()
+
+
 def test_secret(directory):
     """user and password of a URI are never shown"""
     camera = Camera()
@@ -492,4 +540,4 @@ def test_bad_input(directory):
 if __name__ == '__main__':
     main([test_file, test_packets_of_file, test_loop, test_h264, test_h265, test_camera_restarts, test_joins_between_key_pictures, test_camera_comes_later, test_camera_hangs, test_no_reconnect,
           test_http, test_password, test_slow_decoder, test_raw,
-          test_sound, test_decoder, test_status, test_secret, test_secret_of_error, test_bad_input])
+          test_sound, test_decoder, test_status, test_unread_terminal, test_secret, test_secret_of_error, test_bad_input])

@@ -31,7 +31,8 @@ class Process:
     all = []
 
     def __init__(self, *arguments, **rest):
-        self.child = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, **rest)
+        rest.setdefault('stdout', subprocess.PIPE)
+        self.child = subprocess.Popen(arguments, stdin=subprocess.PIPE, bufsize=0, **rest)
         self.pid = self.child.pid
         self.text = b''
         Process.all.append(self)
@@ -138,7 +139,8 @@ def main(tests, limit_s=240):
             if process.child.poll() is None:
                 process.signal(signal.SIGCONT)
                 process.kill()
-            process.child.stdout.close()
+            if process.child.stdout is not None:
+                process.child.stdout.close()
         Process.all.clear()
         shutil.rmtree(directory, ignore_errors=True)
         print(f'{verdict} {sentence} ({(time.monotonic() - start) * 1000:.0f} ms)', flush=True)
