@@ -58,6 +58,7 @@ look_at_path (PublishPlace *self, GError **error)
     return refuse (error, PUBLISH_PLACE_ERROR_CLOSED, self->location, g_strerror (errno));
   if (S_ISDIR (status.st_mode))
     return refuse (error, PUBLISH_PLACE_ERROR_CLOSED, self->location, "this is a directory");
+  self->is_pipe = S_ISFIFO (status.st_mode);
   if (S_ISCHR (status.st_mode))
     self->kind = PUBLISH_PLACE_DEVICE;
   if (self->kind == PUBLISH_PLACE_DEVICE && !is_camera (self->location))

@@ -26,6 +26,7 @@ typedef struct
   gchar *location;              /* a path, or the URI */
   gchar *secret;                /* (nullable): user and password as they stand in the URI */
   gchar *shown;                 /* the location without them */
+  gboolean is_pipe;             /* a file, but a named pipe */
 } PublishPlace;
 
 GQuark publish_place_error_quark (void);

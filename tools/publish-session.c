@@ -3,11 +3,12 @@
  * threads have to say comes over the bus. */
 #include "publish-session.h"
 
+#include <errno.h>
 #include <glib-unix.h>
-#include <signal.h>
 #include <string.h>
 
 #include "exit-codes.h"
+#include "publish-signals.h"
 
 #define DELAY_MIN_S 0.5
 #define DELAY_MAX_S 16.0
@@ -49,7 +50,7 @@ typedef struct
   State state;
   guint connections;
   guint tick_source;
-  gint signals;
+  guint signal_count;
   int status;
 
   /* CLOCK_MONOTONIC */
@@ -466,13 +467,14 @@ on_tick (gpointer data)
 
 /* The second time it is meant. */
 static gboolean
-on_signal (gpointer data)
+on_signal (gint fd, GIOCondition condition, gpointer data)
 {
   Session *self = data;
 
-  if (self->signals++ > 0)
+  self->signal_count += publish_signals_take (fd);
+  if (self->signal_count > 1)
     quit (self, self->status);
-  else
+  else if (self->signal_count > 0)
     end (self);
   return G_SOURCE_CONTINUE;
 }
@@ -500,12 +502,9 @@ open_channels (Session *self)
 }
 
 static void
-run_loop (Session *self)
+run_loop (Session *self, int signal_fd)
 {
-  const guint sources[] = {
-    g_unix_signal_add (SIGINT, on_signal, self), g_unix_signal_add (SIGTERM, on_signal, self), g_unix_signal_add (SIGHUP, on_signal, self),
-    g_timeout_add (TICK_MS, on_tick, self),
-  };
+  const guint sources[] = { g_unix_fd_add (signal_fd, G_IO_IN, on_signal, self), g_timeout_add (TICK_MS, on_tick, self) };
 
   self->bus = gst_element_get_bus (publish_output_peek_pipeline (self->output));
   gst_bus_add_watch (self->bus, on_message, self);
@@ -525,14 +524,20 @@ int
 publish_session_run (const PublishSessionConfig *config, PublishReport *report)
 {
   Session self = {.config = config,.report = report,.decoder = config->input.decoder };
-  int status;
+  int status, signal_fd;
 
   status = open_channels (&self);
   if (status != EXIT_CODE_DONE)
     return status;
+  signal_fd = publish_signals_catch ();
+  if (signal_fd < 0) {
+    publish_report_complain (report, g_strerror (errno));
+    publish_output_free (self.output);
+    return EXIT_CODE_FAILED;
+  }
   g_mutex_init (&self.counts.lock);
   self.loop = g_main_loop_new (NULL, FALSE);
-  run_loop (&self);
+  run_loop (&self, signal_fd);
   publish_output_free (self.output);
   g_main_loop_unref (self.loop);
   g_mutex_clear (&self.counts.lock);

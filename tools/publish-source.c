@@ -3,7 +3,10 @@
  * ends here. */
 #include "publish-source.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A camera that takes longer to answer is away. */
 #define TCP_TIMEOUT_US (G_GUINT64_CONSTANT (5) * G_USEC_PER_SEC)
@@ -165,6 +168,46 @@ set_up_device (Source *source, GstElement *element, GError **error)
   return gst_element_link (element, filter);
 }
 
+/* Files: one pad of bytes. */
+
+static void
+close_pipe (gpointer data)
+{
+  close (GPOINTER_TO_INT (data));
+}
+
+/* Whoever opens a named pipe, or reads from one, waits for its writer, and filesrc cannot be told to stop that. fdsrc can, but takes what is open; it
+ * is closed with the element. */
+static gboolean
+set_up_pipe (Source *source, GstElement *element, GError **error)
+{
+  const gint fd = open (source->config.place->location, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+  if (fd < 0) {
+    g_set_error_literal (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_OPEN_READ, g_strerror (errno));
+    return FALSE;
+  }
+  g_object_set (element, "fd", fd, NULL);
+  g_object_set_data_full (G_OBJECT (element), "cuframes-publish-pipe", GINT_TO_POINTER (fd), close_pipe);
+  return TRUE;
+}
+
+static gboolean
+set_up_file (Source *source, GstElement *element, GError **error)
+{
+  gboolean good = TRUE;
+  GstPad *pad;
+
+  if (source->config.place->is_pipe)
+    good = set_up_pipe (source, element, error);
+  else
+    g_object_set (element, "location", source->config.place->location, NULL);
+  pad = gst_element_get_static_pad (element, "src");
+  good = good && add_parser (source, pad, TRUE);
+  gst_object_unref (pad);
+  return good;
+}
+
 /* Everything else: one pad of bytes, or pads of streams. */
 
 static void
@@ -187,7 +230,7 @@ static GstElement *
 make_element (const PublishPlace *place, GError **error)
 {
   const gchar *const factory = place->kind == PUBLISH_PLACE_RTSP ? "rtspsrc" : place->kind == PUBLISH_PLACE_DEVICE ? "v4l2src"
-      : place->kind == PUBLISH_PLACE_FILE ? "filesrc" : "urisourcebin";
+      : place->kind == PUBLISH_PLACE_OTHER ? "urisourcebin" : place->is_pipe ? "fdsrc" : "filesrc";
   GstElement *element = gst_element_factory_make (factory, "source");
 
   if (element == NULL)
@@ -202,7 +245,6 @@ publish_source_add (GstBin *bin, const PublishSourceConfig *config, const Publis
   GstElement *element = make_element (config->place, error);
   gboolean good = TRUE;
   Source *source;
-  GstPad *pad;
 
   if (element == NULL)
     return FALSE;
@@ -218,10 +260,7 @@ publish_source_add (GstBin *bin, const PublishSourceConfig *config, const Publis
       good = set_up_device (source, element, error);
       break;
     case PUBLISH_PLACE_FILE:
-      g_object_set (element, "location", config->place->location, NULL);
-      pad = gst_element_get_static_pad (element, "src");
-      good = add_parser (source, pad, TRUE);
-      gst_object_unref (pad);
+      good = set_up_file (source, element, error);
       break;
     case PUBLISH_PLACE_OTHER:
       g_object_set (element, "uri", config->place->location, NULL);

@@ -115,6 +115,47 @@ def test_packets_of_file(directory):
         assert (name, frames) == ('h264', 60) and abs(length_s - 2) < 0.1, (path, name, frames, length_s)
 
 
+def test_named_pipe(directory):
+    """a named pipe is published when somebody writes to it, and waiting for that is ended by a signal"""
+    movie = make(directory, f'videotestsrc num-buffers=30 ! {STREAM} ! x264enc key-int-max=15 ! mpegtsmux', 'movie.ts')
+    path = os.path.join(directory, 'pipe')
+    os.mkfifo(path)
+    publisher = Publisher(path, '--no-packets')
+    publisher.await_event('status')
+    assert publisher.finish(signal.SIGTERM) == DONE
+    publisher = Publisher(path, '--no-packets', '--wait-for-subscribers=1')
+    publisher.await_event('status')
+    reader = subprocess.Popen([options.cat, '--format=raw', '--timeout=inf', 'cam1'], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    with open(movie, 'rb') as file, open(path, 'wb') as pipe:
+        pipe.write(file.read())
+    assert len(reader.communicate(timeout=BOUND_S)[0]) == 30 * 64 * 48 * 3 // 2
+    assert publisher.child.wait(BOUND_S) == DONE
+
+
+def test_blocked(directory):
+    """a second signal ends it while its main thread waits for what does not answer"""
+    number = {'x86_64': '257', 'aarch64': '56'}.get(os.uname().machine)
+    if number is None:
+        raise Skip('the number of openat is not known here')
+    movie = make_movie(directory, 15)
+    publisher = Publisher(movie, '--no-packets', '--realtime', '--loop')
+    publisher.await_event('live')
+    # It was a file when it was looked at first.
+    pipe = os.path.join(directory, 'pipe')
+    os.mkfifo(pipe)
+    os.rename(pipe, movie)
+
+    def opens():
+        with open(f'/proc/{publisher.pid}/syscall') as file:
+            return file.read().split()[0] == number
+
+    wait_until(opens, 'the file is opened again')
+    # Two of a kind could be one.
+    publisher.signal(signal.SIGTERM)
+    publisher.signal(signal.SIGINT)
+    assert publisher.child.wait(BOUND_S) == DONE
+
+
 def test_loop(directory):
     """a file in a loop goes on at its own speed for the same subscribers, without a copy"""
     movie = make_movie(directory, 15)
@@ -538,6 +579,6 @@ def test_bad_input(directory):
 
 
 if __name__ == '__main__':
-    main([test_file, test_packets_of_file, test_loop, test_h264, test_h265, test_camera_restarts, test_joins_between_key_pictures, test_camera_comes_later, test_camera_hangs, test_no_reconnect,
+    main([test_file, test_packets_of_file, test_named_pipe, test_blocked, test_loop, test_h264, test_h265, test_camera_restarts, test_joins_between_key_pictures, test_camera_comes_later, test_camera_hangs, test_no_reconnect,
           test_http, test_password, test_slow_decoder, test_raw,
           test_sound, test_decoder, test_status, test_unread_terminal, test_secret, test_secret_of_error, test_bad_input])
