@@ -5,6 +5,7 @@
 #include "cat-output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -53,6 +54,25 @@ cat_output_wait (struct pollfd *polls, unsigned count, int fd)
   if (stopped)
     return CAT_OUTPUT_STOPPED;
   return polls[count].revents & (POLLERR | POLLHUP | POLLNVAL) ? CAT_OUTPUT_CLOSED : CAT_OUTPUT_OK;
+}
+
+/* What is there under that name, to be written to; ret_fd is given. Whoever opens a named pipe waits for its reader. */
+CatOutputResult
+cat_output_open (const char *name, int *ret_fd)
+{
+  int fd = -1, error = EINTR;
+
+  pthread_sigmask (SIG_UNBLOCK, &ours, NULL);
+  while (fd < 0 && !stopped && error == EINTR) {
+    fd = open (name, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_CLOEXEC, 0666);
+    error = errno;
+  }
+  pthread_sigmask (SIG_BLOCK, &ours, NULL);
+  *ret_fd = fd;
+  errno = error;
+  if (fd >= 0)
+    return CAT_OUTPUT_OK;
+  return stopped ? CAT_OUTPUT_STOPPED : CAT_OUTPUT_FAILED;
 }
 
 /* All of it. */

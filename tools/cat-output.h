@@ -18,6 +18,7 @@ typedef enum
 void cat_output_catch_signals (void);
 bool cat_output_is_stopped (void);
 CatOutputResult cat_output_wait (struct pollfd *polls, unsigned count, int fd);
+CatOutputResult cat_output_open (const char *name, int *ret_fd);
 CatOutputResult cat_output_write (int fd, const void *bytes, size_t byte_count);
 CatOutputResult cat_output_write_frame (int fd, const GstVideoFrame * frame);
 

@@ -5,6 +5,7 @@
 #include <gst/video/video.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cat-output.h"
@@ -174,6 +175,31 @@ explain (const GstCaps *caps, const Options *options)
   g_free (text);
 }
 
+/* A file is there whole or not at all. Devices, pipes and links are written to, as a shell would: their names are not ours to replace. */
+static CatOutputResult
+write_file (const char *name, const void *bytes, size_t byte_count, GError **error)
+{
+  CatOutputResult result;
+  int fd, error_number;
+  struct stat status;
+
+  if (lstat (name, &status) != 0 || S_ISREG (status.st_mode))
+    return g_file_set_contents (name, bytes, (gssize) byte_count, error) ? CAT_OUTPUT_OK : CAT_OUTPUT_FAILED;
+  result = cat_output_open (name, &fd);
+  error_number = errno;
+  if (result == CAT_OUTPUT_OK) {
+    result = cat_output_write (fd, bytes, byte_count);
+    error_number = errno;
+    if (close (fd) != 0 && result == CAT_OUTPUT_OK) {
+      result = CAT_OUTPUT_FAILED;
+      error_number = errno;
+    }
+  }
+  if (result == CAT_OUTPUT_FAILED)
+    g_set_error (error, G_FILE_ERROR, (gint) g_file_error_from_errno (error_number), "%s: %s", name, g_strerror (error_number));
+  return result;
+}
+
 static CatOutputResult
 write_png (const char *name, GstSample *sample, GError **error)
 {
@@ -189,7 +215,7 @@ write_png (const char *name, GstSample *sample, GError **error)
     if (strcmp (name, "-") == 0)
       result = cat_output_write (STDOUT_FILENO, map.data, map.size);
     else
-      result = g_file_set_contents (name, (const gchar *) map.data, (gssize) map.size, error) ? CAT_OUTPUT_OK : CAT_OUTPUT_FAILED;
+      result = write_file (name, map.data, map.size, error);
     gst_buffer_unmap (gst_sample_get_buffer (picture), &map);
   }
   gst_sample_unref (picture);
@@ -299,6 +325,8 @@ take_sample (Writer *writer, GstSample *sample)
   result = write_sample (writer, sample, &error);
   if (result == CAT_OUTPUT_FAILED)
     status = complain (EXIT_CODE_FAILED, error != NULL ? error->message : "cannot write", error != NULL ? NULL : strerror (errno));
+  else if (result == CAT_OUTPUT_STOPPED && options->png != NULL)
+    status = complain (EXIT_CODE_FAILED, "stopped before the picture was written", NULL);
   else if (result == CAT_OUTPUT_OK && !is_enough (writer))
     status = -1;
   g_clear_error (&error);

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import time
@@ -122,6 +123,39 @@ def test_png(directory):
     assert start[:8] == b'\x89PNG\r\n\x1a\n' and struct.unpack('>II', start[16:]) == (66, 50)
     assert cat('--png=-').startswith(b'\x89PNG')
     assert cat('--png=-', '--format=raw').startswith(b'\x89PNG')
+
+
+def test_png_to_others(directory):
+    """a picture is written to a pipe, a device or a link's file, and none of them is replaced"""
+    publish(source('NV12'))
+    pipe, link, file, full = (os.path.join(directory, name) for name in ('pipe', 'link', 'x.png', 'full'))
+    os.mkfifo(pipe)
+    os.symlink(file, link)
+    os.symlink('/dev/full', full)
+    with open(file, 'wb') as old:
+        old.write(b'x' * 1000000)
+    reader = Process('cat', pipe)
+    assert cat('--png', pipe) == b''
+    assert reader.child.wait(BOUND_S) == 0 and reader.child.stdout.read().startswith(b'\x89PNG')
+    assert cat('--png', link) == b''
+    with open(file, 'rb') as picture:
+        data = picture.read()
+    assert data.startswith(b'\x89PNG') and len(data) < 1000000
+    fails(FAILED, 'No space', options.cat, 'cam1', '--png', full)
+    assert stat.S_ISFIFO(os.lstat(pipe).st_mode) and os.readlink(link) == file and os.readlink(full) == '/dev/full'
+
+
+def test_png_unread(directory):
+    """a picture for a pipe that nobody opens is given up at a signal"""
+    publish(source('NV12'))
+    pipe = os.path.join(directory, 'pipe')
+    os.mkfifo(pipe)
+    process = start_cat('cam1', '--verbose', '--png', pipe, stderr=subprocess.PIPE)
+    assert process.child.stderr.readline().startswith(b'cuframes-cat: a picture')
+    process.signal(signal.SIGTERM)
+    assert process.child.wait(BOUND_S) == FAILED
+    assert b'stopped' in process.child.stderr.read()
+    process.child.stderr.close()
 
 
 def start_cat(*arguments, **rest):
@@ -244,6 +278,6 @@ def test_bad_input(directory):
 
 
 if __name__ == '__main__':
-    main([test_pixels, test_raw_formats, test_y4m_formats, test_ffmpeg, test_png, test_signals, test_pipe, test_end, test_reconnect, test_change,
+    main([test_pixels, test_raw_formats, test_y4m_formats, test_ffmpeg, test_png, test_png_to_others, test_png_unread, test_signals, test_pipe, test_end, test_reconnect, test_change,
           test_packets, test_packet_kinds,
           test_bad_input])
