@@ -14,4 +14,4 @@ plugin_init (GstPlugin * plugin)
 }
 
 GST_PLUGIN_DEFINE (GST_VERSION_MAJOR, GST_VERSION_MINOR, cuframes, "Shares video frames between processes, without a copy", plugin_init,
-    PACKAGE_VERSION, "LGPL", "gst-cuframes", "https://gstreamer.freedesktop.org/")
+    PACKAGE_VERSION, "LGPL", "gst-cuframes", "Unknown package origin")
