@@ -70,6 +70,14 @@ complain (int status, const char *text, const char *value)
 }
 
 static int
+print (const char *text)
+{
+  if (fputs (text, stdout) != EOF && fflush (stdout) == 0)
+    return EXIT_CODE_DONE;
+  return complain (EXIT_CODE_FAILED, "cannot write to standard output", strerror (errno));
+}
+
+static int
 take_format (Options *options, const char *text)
 {
   static const struct
@@ -127,11 +135,9 @@ take_option (Options *options, int option, char *argv[])
       options->verbose = true;
       return -1;
     case 'h':
-      fputs (usage, stdout);
-      return EXIT_CODE_DONE;
+      return print (usage);
     case 'V':
-      puts (PROGRAM " " VERSION);
-      return EXIT_CODE_DONE;
+      return print (PROGRAM " " VERSION "\n");
     case ':':
       return complain (EXIT_CODE_USAGE, "this option needs a value", argv[optind - 1]);
     default:

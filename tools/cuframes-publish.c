@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* cuframes-publish: a camera or a file, opened once, as frames and as packets. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -67,6 +68,14 @@ complain (int status, const char *text, const char *value)
   }
   fputc ('\n', stderr);
   return status;
+}
+
+static int
+print (const char *text)
+{
+  if (fputs (text, stdout) != EOF && fflush (stdout) == 0)
+    return EXIT_CODE_DONE;
+  return complain (EXIT_CODE_FAILED, "cannot write to standard output", strerror (errno));
 }
 
 /* Options that stand for a property of the sinks, by number from SETTING. */
@@ -221,11 +230,9 @@ take_flag (Options *options, int option)
       options->is_quiet = TRUE;
       return -1;
     case 'h':
-      fputs (usage, stdout);
-      return EXIT_CODE_DONE;
+      return print (usage);
     default:
-      puts (PROGRAM " " VERSION);
-      return EXIT_CODE_DONE;
+      return print (PROGRAM " " VERSION "\n");
   }
 }
 

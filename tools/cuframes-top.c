@@ -76,6 +76,15 @@ complain (const char *text, const char *value)
   return EXIT_CODE_USAGE;
 }
 
+static int
+print (const char *text)
+{
+  if (fputs (text, stdout) != EOF && fflush (stdout) == 0)
+    return EXIT_CODE_DONE;
+  complain ("cannot write to standard output", strerror (errno));
+  return EXIT_CODE_FAILED;
+}
+
 static bool
 find_order (const char *name, TopOrder *ret_order)
 {
@@ -114,11 +123,9 @@ take_option (Options *options, int option, char *argv[])
       options->json = true;
       return -1;
     case 'h':
-      fputs (usage, stdout);
-      return EXIT_CODE_DONE;
+      return print (usage);
     case 'V':
-      puts (PROGRAM " " VERSION);
-      return EXIT_CODE_DONE;
+      return print (PROGRAM " " VERSION "\n");
     case ':':
       return complain ("this option needs a value", argv[optind - 1]);
     default:

@@ -273,6 +273,8 @@ def test_bad_input(directory):
     fails(FAILED, 'nonexistent', options.cat, 'cam1', '--png=/nonexistent/x.png')
     fails(FAILED, 'cuframessrc', options.cat, 'cam1', env=dict(os.environ, GST_PLUGIN_PATH='/nonexistent', GST_REGISTRY=os.path.join(directory, 'registry')))
     fails(FAILED, 'closed', 'sh', '-c', f'exec {options.cat} cam1 >&-')
+    for option in ('--help', '--version'):
+        fails(FAILED, 'No space', 'sh', '-c', f'exec {options.cat} {option} >/dev/full')
     assert b'Usage' in run(options.cat, '--help').stdout
     assert run(options.cat, '--version').stdout.startswith(b'cuframes-cat ')
 

@@ -574,6 +574,8 @@ def test_bad_input(directory):
           env=dict(os.environ, GST_PLUGIN_PATH='/nonexistent', GST_REGISTRY=os.path.join(directory, 'registry')))
     assert run('sh', '-c', f'exec {options.publish} -c cam2 --no-packets {movie} >&-').returncode == DONE
     assert publisher.finish() == DONE
+    for option in ('--help', '--version'):
+        fails(FAILED, 'No space', 'sh', '-c', f'exec {options.publish} {option} >/dev/full')
     assert b'Usage' in run(options.publish, '--help').stdout
     assert run(options.publish, '--version').stdout.startswith(b'cuframes-publish ')
 

@@ -149,6 +149,8 @@ def test_bad_input(directory):
         fails(USAGE, part, options.top, *arguments)
     fails(1, 'standard output', 'sh', '-c', f'exec {options.top} -1 -i0.1 >/dev/full')
     fails(1, 'closed', 'sh', '-c', f'exec {options.top} -1 -i0.1 >&-')
+    for option in ('--help', '--version'):
+        fails(1, 'No space', 'sh', '-c', f'exec {options.top} {option} >/dev/full')
     assert b'Usage' in run(options.top, '--help').stdout
     assert run(options.top, '--version').stdout.startswith(b'cuframes-top ')
 
