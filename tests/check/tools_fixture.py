@@ -16,8 +16,9 @@ BOUND_S = 20
 DONE, FAILED, USAGE, NO_CHANNEL, NO_SOURCE = 0, 1, 2, 3, 4
 
 parser = argparse.ArgumentParser()
+# Programs are named from where Meson stands; tests may stand elsewhere.
 for name in ('top', 'cat', 'element', 'channels', 'teller', 'probe', 'writer', 'feed', 'publish', 'camera', 'page'):
-    parser.add_argument('--' + name)
+    parser.add_argument('--' + name, type=os.path.abspath)
 parser.add_argument('--only', default='')
 options = parser.parse_args()
 
