@@ -227,8 +227,8 @@ descriptors_that_are_not_fetched_are_not_lost (void)
   Pair pair;
 
   REQUIRE (pair_open (&pair));
-  CHECK_EQUAL (cuframes_channel_send (pair.fds[0], &welcome, (int[1]) { 0 }, 1), 0);
-  CHECK_EQUAL (cuframes_channel_send (pair.fds[0], &welcome, (int[1]) { 0 }, 1), 0);
+  CHECK_EQUAL (cuframes_channel_send (pair.fds[0], &welcome, (int[2]) { 0, 0 }, 2), 0);
+  CHECK_EQUAL (cuframes_channel_send (pair.fds[0], &welcome, (int[2]) { 0, 0 }, 2), 0);
   CHECK_EQUAL (cuframes_channel_receive (pair.fds[1], &pair.inbox), 0);
   CHECK_EQUAL (cuframes_channel_receive (pair.fds[1], &pair.inbox), 0);
   pair_close (&pair);

@@ -65,7 +65,7 @@ liar_open (Liar *liar)
   liar->ring = (CuframesMessage) {.type = CUFRAMES_MESSAGE_RING,.ring = {.ring_id = 1,.generation = 1,.kind = CUFRAMES_RING_PACKETS,
       .slot_count = INDEX_SIZE,.slot_bytes = DATA_BYTES,.control_bytes = control_bytes,.fence_offset_bytes = CUFRAMES_NONE,
       .arena = {.kind = CUFRAMES_MEMORY_HOST,.size_bytes = DATA_BYTES},.format = "p",.format_bytes = 1 } };
-  return cuframes_channel_send (liar->fd, &welcome, &liar->wake[0], 1) == 0 && cuframes_subscriber_new (&config, &liar->subscriber) == 0
+  return cuframes_channel_send (liar->fd, &welcome, (int[]) { liar->wake[0], liar->wake[0] }, 2) == 0 && cuframes_subscriber_new (&config, &liar->subscriber) == 0
       && cuframes_subscriber_adopt (liar->subscriber, fds[1], FIXTURE_BOUND_NS) == 0;
 }
 

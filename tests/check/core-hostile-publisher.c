@@ -35,9 +35,9 @@ typedef struct
   CuframesSubscriber *subscriber;
 } Liar;
 
-/* Everything as it should be, and welcomed with that descriptor to wake by. */
+/* Everything as it should be, and welcomed with those descriptors: to wake by, and to live by. -1: what is right. */
 static bool
-liar_open_with (Liar *liar, uint32_t max_leases, int wake_fd)
+liar_open_with (Liar *liar, uint32_t max_leases, int wake_fd, int life_fd)
 {
   const CuframesSubscriberConfig config = {.socket_path = "unused" };
   const CuframesMessage welcome = {.type = CUFRAMES_MESSAGE_WELCOME,.welcome = {.version = 1,.subscriber_id = 1,.ring_id = 1,.max_leases = max_leases } };
@@ -60,14 +60,14 @@ liar_open_with (Liar *liar, uint32_t max_leases, int wake_fd)
   liar->ring = (CuframesMessage) {.type = CUFRAMES_MESSAGE_RING,.ring = {.ring_id = 1,.generation = 1,.kind = CUFRAMES_RING_FRAMES,
       .slot_count = SLOTS,.slot_bytes = SLOT_BYTES,.meta_stride_bytes = META_BYTES,.control_bytes = liar->control_bytes,
       .fence_offset_bytes = CUFRAMES_NONE,.arena = {.kind = CUFRAMES_MEMORY_HOST,.size_bytes = SLOTS * SLOT_BYTES},.format = "f",.format_bytes = 1 } };
-  return cuframes_channel_send (liar->fd, &welcome, wake_fd >= 0 ? &wake_fd : &liar->wake[0], 1) == 0
+  return cuframes_channel_send (liar->fd, &welcome, (int[]) { wake_fd >= 0 ? wake_fd : liar->wake[0], life_fd >= 0 ? life_fd : liar->wake[0] }, 2) == 0
       && cuframes_subscriber_new (&config, &liar->subscriber) == 0 && cuframes_subscriber_adopt (liar->subscriber, fds[1], FIXTURE_BOUND_NS) == 0;
 }
 
 static bool
 liar_open (Liar *liar, uint32_t max_leases)
 {
-  return liar_open_with (liar, max_leases, -1);
+  return liar_open_with (liar, max_leases, -1, -1);
 }
 
 static void
@@ -393,7 +393,7 @@ an_event_that_never_comes_is_not_waited_for_for_ever (void)
 }
 
 static void
-a_wake_descriptor_that_is_no_pipe_is_found_out (void)
+a_descriptor_of_the_welcome_that_is_no_pipe_is_found_out (void)
 {
   int fds[4], pair[2];
 
@@ -402,13 +402,17 @@ a_wake_descriptor_that_is_no_pipe_is_found_out (void)
   REQUIRE (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, &fds[2]) == 0 && pipe2 (pair, O_CLOEXEC) == 0);
   for (int i = 0; i < 4; i++) {
     Liar liar;
-    CHECK (!liar_open_with (&liar, 4, fds[i]));
+    CHECK (!liar_open_with (&liar, 4, fds[i], -1));
+    liar_close (&liar);
+    CHECK (!liar_open_with (&liar, 4, -1, fds[i]));
     liar_close (&liar);
     close (fds[i]);
   }
   for (int i = 0; i < 2; i++) {
     Liar liar;
-    CHECK_EQUAL (liar_open_with (&liar, 4, pair[i]), i == 0);
+    CHECK_EQUAL (liar_open_with (&liar, 4, pair[i], -1), i == 0);
+    liar_close (&liar);
+    CHECK_EQUAL (liar_open_with (&liar, 4, -1, pair[i]), i == 0);
     liar_close (&liar);
     close (pair[i]);
   }
@@ -544,7 +548,7 @@ static const FixtureTest tests[] = {
   {"an event that never comes is not waited for for ever", an_event_that_never_comes_is_not_waited_for_for_ever},
   {"odd manners end well", odd_manners_end_well},
   {"a welcome that is none is refused", a_welcome_that_is_none_is_refused},
-  {"a wake descriptor that is no pipe to read from is found out", a_wake_descriptor_that_is_no_pipe_is_found_out},
+  {"a descriptor of the welcome that is no pipe to read from is found out", a_descriptor_of_the_welcome_that_is_no_pipe_is_found_out},
   {"a wake pipe that blocks holds nobody", a_wake_pipe_that_blocks_holds_nobody},
   {"a wake pipe without end holds nobody", a_wake_pipe_without_end_holds_nobody},
   {"nothing is heard after a goodbye", nothing_is_heard_after_a_goodbye},

@@ -224,7 +224,7 @@ broken_rules_cost_the_place (void)
   check_dropped (&source, &raw);
   REQUIRE (raw_join (&raw, "cam") && send (raw.fd, "x", 1, 0) == 1);
   check_dropped (&source, &raw);
-  REQUIRE (raw_join (&raw, "cam") && cuframes_wire_encode (&welcome, 1, bytes, sizeof bytes, &byte_count) == 0);
+  REQUIRE (raw_join (&raw, "cam") && cuframes_wire_encode (&welcome, 2, bytes, sizeof bytes, &byte_count) == 0);
   REQUIRE (send (raw.fd, bytes, byte_count, 0) == (ssize_t) byte_count);
   check_dropped (&source, &raw);
   REQUIRE (raw_join (&raw, "cam") && raw_send (raw.fd, CUFRAMES_MESSAGE_EVENT, nonsense, 24));

@@ -28,7 +28,7 @@ make_examples (Example *examples)
   examples[count++] = (Example) { {.type = CUFRAMES_MESSAGE_HELLO,.hello = {.version_min = 1,.version_max = 3,.role = 1,.memory_kinds = 6,
           .device_count = 2,.devices = { {1, 2}, {3, 4} },.name = "test" }}, 0 };
   examples[count++] = (Example) { {.type = CUFRAMES_MESSAGE_WELCOME,.welcome = {.version = 1,.subscriber_id = 5,.ring_id = UINT64_MAX,
-          .max_leases = 4,.event_serial = 9,.sticky_count = 3,.head = 1ull << 56 }}, 1 };
+          .max_leases = 4,.event_serial = 9,.sticky_count = 3,.head = 1ull << 56 }}, 2 };
   examples[count++] = (Example) { {.type = CUFRAMES_MESSAGE_REFUSED,.refused = {.code = 2,.text = "no room"}}, 0 };
   examples[count++] = (Example) { {.type = CUFRAMES_MESSAGE_RING,.ring = {.ring_id = 1,.generation = 2,.kind = 1,.first_sequence = 3,.slot_count = 4,
           .slot_bytes = 5,.data_offset_bytes = 6,.meta_stride_bytes = 7,.control_bytes = 8,.fence_offset_bytes = CUFRAMES_NONE,

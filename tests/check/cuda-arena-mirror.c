@@ -2,10 +2,14 @@
 /* Fences that the GPU writes to pages of the host too. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 
 #include "cuda-arena-tests.h"
 #include "cuframes-layout.h"
+#include "cuframes-life.h"
+#include "cuframes-util.h"
 
 #define PAGES 3
 
@@ -57,6 +61,15 @@ test_a_mirror_follows_its_fence (void)
   cuframes_arena_unref (arena);
 }
 
+/* Without waiting. */
+static bool
+hangs_up (int fd)
+{
+  struct pollfd poll_fd = {.fd = fd };
+
+  return poll (&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLHUP) != 0;
+}
+
 static void *
 drop_arena (void *data)
 {
@@ -70,9 +83,16 @@ test_memory_stays_until_its_fences_are_reached (void)
   CudaLive before = cuda_faults_get_live (), taken;
   CuframesArena *arena = new_arena (), *copy = import_copy (arena);
   CUstream writer = new_stream ();
+  CuframesLife *life = NULL, *other = NULL;
   pthread_t dropper;
+  int fd;
 
   CHECK (cuframes_arena_cuda_map_writable (copy) == 0);
+  need (cuframes_life_new (&life) == 0 && cuframes_life_new (&other) == 0, "lives");
+  fd = fcntl (life->read_fd, F_DUPFD_CLOEXEC, 0);
+  CHECK (arena->ops->hold_life (arena, life) && arena->ops->hold_life (arena, life) && !arena->ops->hold_life (arena, other));
+  cuframes_life_unref (other);
+  cuframes_life_unref (life);
   give_mirror (arena);
   CHECK (cuframes_arena_cuda_queue_wait (arena, writer, cuframes_arena_cuda_fence (1, 1)) == 0);
   CHECK (cuframes_arena_cuda_queue_write (arena, writer, cuframes_arena_cuda_fence (2, 1)) == 0);
@@ -80,8 +100,11 @@ test_memory_stays_until_its_fences_are_reached (void)
   need (pthread_create (&dropper, NULL, drop_arena, arena) == 0, "a thread");
   CHECK (cuframes_arena_cuda_wait_host (copy, cuframes_arena_cuda_fence (2, 1), 3000000) == CUFRAMES_E_TIMEOUT);
   CHECK (cuda_faults_get_live ().registrations == taken.registrations && cuda_faults_get_live ().mappings == taken.mappings);
+  CHECK (!hangs_up (fd));
   CHECK (cuframes_arena_cuda_release_waiters (copy) == 0);
   pthread_join (dropper, NULL);
+  CHECK (hangs_up (fd));
+  cuframes_close (fd);
   CHECK (cu.stream_synchronize (writer) == CUDA_SUCCESS);
   cu.stream_destroy (writer);
   cuframes_arena_unref (copy);

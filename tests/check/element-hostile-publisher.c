@@ -120,7 +120,7 @@ tell_without_end (gpointer data)
   const CuframesMessage welcome = {.type = CUFRAMES_MESSAGE_WELCOME,.welcome = {.version = 1,.subscriber_id = 1,.ring_id = 1,.max_leases = 1} };
   const int fd = accept4 (teller->listener, NULL, NULL, SOCK_CLOEXEC);
 
-  if (fd < 0 || cuframes_channel_send (fd, &welcome, &teller->wake[0], 1) != 0)
+  if (fd < 0 || cuframes_channel_send (fd, &welcome, (int[]) { teller->wake[0], teller->wake[0] }, 2) != 0)
     fixture_fail (__FILE__, __LINE__, __func__, "an observer is welcomed");
   for (guint i = 0; !g_atomic_int_get (&teller->over) && tell (fd, teller->stats[i % 2], teller->sizes[i % 2]); i++)
     continue;

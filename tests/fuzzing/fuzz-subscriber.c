@@ -361,7 +361,7 @@ start (bool of_packets, uint8_t how)
   FUZZ_REQUIRE (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0 && pipe2 (wake, O_CLOEXEC | O_NONBLOCK) == 0);
   fd = ends[0];
   wake_fd = wake[1];
-  send_message (&welcome, &wake[0], 1);
+  send_message (&welcome, (int[]) { wake[0], wake[0] }, 2);
   close (wake[0]);
   FUZZ_REQUIRE (cuframes_subscriber_new (&config, &subscriber) == 0);
   FUZZ_REQUIRE (cuframes_subscriber_adopt (subscriber, ends[1], UINT64_C (10000000000)) == 0);

@@ -417,9 +417,9 @@ release_fences (CuframesArenaCuda *self)
  * that were can still be told, see cuframes_arena_cuda_wait_host(). Once is enough, more do no harm, nor do several subscribers
  * at once.
  *
- * Call it only when the publisher is known to be gone: its side of the connection has closed. While it lives, the other
- * subscribers would be let go before their frames are complete, and a fence that it writes meanwhile could be lost. It is no
- * new power: a subscriber with bad intent can write to all of a CUDA arena.
+ * Call it only when the publisher is known to be gone, which the end of a connection to it does not say; subscribers of a channel are
+ * let go by libcuframes. While it lives, the other subscribers would be let go before their frames are complete, and a fence that it
+ * writes meanwhile could be lost. It is no new power: a subscriber with bad intent can write to all of a CUDA arena.
  *
  * Returns: 0, -EINVAL for an arena of another kind, or another negative errno
  *

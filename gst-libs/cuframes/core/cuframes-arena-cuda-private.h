@@ -5,6 +5,7 @@
 
 #include "cuframes-arena-cuda.h"
 #include "cuframes-cuda-device-private.h"
+#include "cuframes-life.h"
 
 typedef struct
 {
@@ -39,6 +40,7 @@ typedef struct
   pthread_mutex_t lock;
   CuframesCudaMapping fences;   /* under lock: the same memory once more, writable */
   CuframesCudaMirror mirror;    /* under lock */
+  CuframesLife *life;           /* under lock: its publisher's, once a ring of it was announced */
   bool released;                /* atomic: this process let all waits go */
 } CuframesArenaCuda;
 

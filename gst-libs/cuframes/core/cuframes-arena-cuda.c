@@ -81,6 +81,7 @@ free_arena (void *data)
   if (entered)
     cuframes_cuda_device_leave (self->device);
   self->fd = cuframes_close (self->fd);
+  cuframes_life_unref (self->life);
   pthread_mutex_destroy (&self->lock);
   cuframes_cuda_device_unref (self->device);
   free (self);
@@ -110,14 +111,29 @@ cuda_export_fd (CuframesArena *arena, int *ret_fd)
   return 0;
 }
 
-static void
+static bool
 cuda_orphan (CuframesArena *arena)
 {
-  cuframes_arena_cuda_release_waiters (arena);
+  return cuframes_arena_cuda_release_waiters (arena) == 0;
+}
+
+static bool
+cuda_hold_life (CuframesArena *arena, CuframesLife *life)
+{
+  CuframesArenaCuda *self = (CuframesArenaCuda *) arena;
+  bool held;
+
+  pthread_mutex_lock (&self->lock);
+  if (self->life == NULL)
+    self->life = cuframes_life_ref (life);
+  held = self->life == life;
+  pthread_mutex_unlock (&self->lock);
+  return held;
 }
 
 static const CuframesArenaOps cuda_ops = {
   .export_fd = cuda_export_fd,.free = cuda_free,.orphan = cuda_orphan,.adopt_mirror = cuframes_arena_cuda_adopt_mirror,
+  .hold_life = cuda_hold_life,
 };
 
 static void

@@ -20,6 +20,9 @@ extern "C" {
  */
 typedef struct _CuframesArena CuframesArena;
 
+/* Private: what peers learn a publisher's end by. */
+typedef struct _CuframesLife CuframesLife;
+
 /**
  * CuframesArenaInfo:
  * @kind: what the arena is made of
@@ -41,9 +44,12 @@ typedef struct
  * CuframesArenaOps:
  * @export_fd: makes a new close-on-exec descriptor of the arena: 0 and the caller's to close, or a negative errno
  * @free: unmaps and frees what the arena holds, then the arena itself
- * @orphan: (nullable): lets work end that waits in the memory for what its dead publisher will never write; any thread, more than once
+ * @orphan: (nullable): lets work end that waits in the memory for what its dead publisher will never write: whether it could; any thread, more
+ *    than once
  * @adopt_mirror: (nullable): takes over pages from cuframes_memfd_new(), among them @words, to which fences are to be written too: whether
  *    it did. The pages then live as long as the arena
+ * @hold_life: (nullable): keeps a reference to its publisher's life until nothing in this process writes to the memory any more, which may be later
+ *    than @free: false if it is another publisher's already
  *
  * What a kind of memory brings. @free is called when the last reference goes.
  *
@@ -53,8 +59,9 @@ typedef struct
 {
   int (*export_fd) (CuframesArena * arena, int *ret_fd);
   void (*free) (CuframesArena * arena);
-  void (*orphan) (CuframesArena * arena);
+  bool (*orphan) (CuframesArena * arena);
   bool (*adopt_mirror) (CuframesArena * arena, void *pages, uint64_t page_bytes, uint64_t *words);
+  bool (*hold_life) (CuframesArena * arena, CuframesLife * life);
 } CuframesArenaOps;
 
 /* The head of every kind's own struct. Set up by cuframes_arena_init(); read through the functions below. */

@@ -136,7 +136,7 @@ cuframes_connection_begin (int take_fd, const CuframesHello *hello, CuframesConn
   }
   __atomic_store_n (&connection->references, 1, __ATOMIC_RELAXED);
   connection->fd = take_fd;
-  connection->wake_fd = -1;
+  connection->wake_fd = connection->life_fd = -1;
   r = cuframes_fork_guard_add (connection->fd);
   if (r == 0)
     r = cuframes_channel_send (connection->fd, &message, NULL, 0);
@@ -147,9 +147,9 @@ cuframes_connection_begin (int take_fd, const CuframesHello *hello, CuframesConn
   return r;
 }
 
-/* A wake-up is read from it without a look at what it is. */
+/* A wake-up is read from one without a look at what it is, and another thing might never hang up. */
 static bool
-is_wake_pipe (int fd)
+is_reading_end (int fd)
 {
   struct stat status;
 
@@ -163,12 +163,13 @@ cuframes_connection_finish (CuframesConnection *connection, uint64_t deadline_ns
 {
   int r = await_answer (connection->fd, deadline_ns, cancel_fd, inbox);
 
-  if (r == 0 && (inbox->message.welcome.max_leases == 0 || !is_wake_pipe (inbox->fds[0])))
+  if (r == 0 && (inbox->message.welcome.max_leases == 0 || !is_reading_end (inbox->fds[0]) || !is_reading_end (inbox->fds[1])))
     r = CUFRAMES_E_PEER;
   if (r != 0)
     return r;
   connection->welcome = inbox->message.welcome;
   connection->wake_fd = cuframes_steal_fd (&inbox->fds[0]);
+  connection->life_fd = cuframes_steal_fd (&inbox->fds[1]);
   return 0;
 }
 
@@ -236,6 +237,7 @@ cuframes_connection_unref (CuframesConnection *connection)
   cuframes_fork_guard_remove (connection->fd);
   connection->fd = cuframes_close (connection->fd);
   connection->wake_fd = cuframes_close (connection->wake_fd);
+  connection->life_fd = cuframes_close (connection->life_fd);
   free (connection);
   return NULL;
 }

@@ -11,6 +11,7 @@ typedef struct
   unsigned references;          /* atomic */
   int fd;
   int wake_fd;
+  int life_fd;                  /* hangs up when the publisher will write no fence any more */
   CuframesWelcome welcome;
 } CuframesConnection;
 

@@ -118,18 +118,22 @@ cuframes_mapping_unref (CuframesMapping *mapping)
   return NULL;
 }
 
+/* How long until it is tried again, where the driver had no memory or no descriptor for it. */
+#define ORPHAN_AGAIN_NS 50000000u
+
 /* A thread of its own, because the subscriber's may be just what waits for a frame that a dead publisher has announced and will never
- * complete. A publisher that says goodbye lives and completes its frames. */
+ * complete. Neither goodbye nor the end of this connection says so: a publisher completes its frames after the one, and lives on after the other. */
 static void *
 watch (void *data)
 {
   CuframesMapping *mapping = data;
   eventfd_t value;
-  int r = cuframes_poll (mapping->connection->wake_fd, 0, mapping->watch_fd, CUFRAMES_NONE, NULL);
+  int r = cuframes_poll (mapping->connection->life_fd, 0, mapping->watch_fd, CUFRAMES_NONE, NULL);
 
-  /* relaxed: it was written before the other end of the pipe was closed, which is what we have seen */
-  if (r == 0 && atomic_load_explicit (&mapping->page->bye, memory_order_relaxed) == 0)
-    mapping->arena->ops->orphan (mapping->arena);
+  while (r == 0 && !mapping->arena->ops->orphan (mapping->arena)) {
+    r = cuframes_poll (-1, 0, mapping->watch_fd, cuframes_now_ns () + ORPHAN_AGAIN_NS, NULL);
+    r = r == CUFRAMES_E_TIMEOUT ? 0 : r;
+  }
   /* A poll may fail, as where the limit of descriptors is below two. */
   while (eventfd_read (mapping->watch_fd, &value) < 0)
     continue;

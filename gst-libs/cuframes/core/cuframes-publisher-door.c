@@ -198,7 +198,7 @@ send_welcome (CuframesPublisher *publisher, CuframesPeer *peer)
 
   for (const CuframesSticky * sticky = publisher->stickies; !peer->observer && sticky != NULL; sticky = sticky->next)
     message.welcome.sticky_count++;
-  return cuframes_channel_send (peer->fd, &message, &peer->wake_read_fd, 1);
+  return cuframes_channel_send (peer->fd, &message, (int[]) { peer->wake_read_fd, publisher->life->read_fd }, 2);
 }
 
 /* Everything a newcomer needs is queued in one go, so that its place among frames and events is one moment. */

@@ -4,6 +4,7 @@
 #ifndef CUFRAMES_PUBLISHER_PRIVATE_H
 #define CUFRAMES_PUBLISHER_PRIVATE_H
 
+#include "cuframes-life.h"
 #include "cuframes-listener.h"
 #include "cuframes-peer.h"
 #include "cuframes-publisher.h"
@@ -28,6 +29,7 @@ struct _CuframesPublisher
   CuframesPublisherCallbacks callbacks;
   pid_t owner;
   uint64_t ring_id;
+  CuframesLife *life;           /* also held by what a GPU may still write to */
   CuframesListener listener;
   pthread_t thread;
   bool thread_runs;

@@ -84,6 +84,7 @@ destroy (CuframesPublisher *publisher)
     publisher->old_rings = old->next;
     cuframes_ring_unref (old);
   }
+  cuframes_life_unref (publisher->life);
   cuframes_publisher_drop_events (publisher);
   cuframes_listener_close (&publisher->listener);
   cuframes_close (publisher->server_wake_fd);
@@ -123,6 +124,8 @@ cuframes_publisher_new (const CuframesPublisherConfig *config, CuframesPublisher
   cuframes_condition_init (&publisher->changed);
   publisher->server_wake_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
   r = publisher->server_wake_fd < 0 ? -errno : copy_config (publisher, config);
+  if (r == 0)
+    r = cuframes_life_new (&publisher->life);
   if (r == 0 && getrandom (&publisher->ring_id, sizeof publisher->ring_id, 0) != sizeof publisher->ring_id)
     r = -EIO;
   if (r == 0 && config->socket_path != NULL)
@@ -263,7 +266,7 @@ tell_observer (CuframesPublisher *publisher, CuframesPeer *peer)
  * Starts a new generation: from now on frames are published to this ring, and subscribers are told its format. What they hold of the
  * ring before stays as it is. The ring before gives out no slots any more but those that come back. Any thread.
  *
- * Returns: 0, or %CUFRAMES_E_HELD if the ring was announced before
+ * Returns: 0, or %CUFRAMES_E_HELD if the ring was announced before, or its GPU memory by another publisher
  *
  * Since: 0.1
  */
@@ -275,7 +278,7 @@ cuframes_publisher_announce_ring (CuframesPublisher *publisher, CuframesRing *ri
 
   pthread_mutex_lock (&publisher->lock);
   r = cuframes_ring_begin (ring, publisher->ring_id, publisher->generation + 1, publisher->head, publisher->event_serial,
-      publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT ? publisher->config.overflow_timeout_ns : 0);
+      publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT ? publisher->config.overflow_timeout_ns : 0, publisher->life);
   if (r == 0) {
     old = publisher->ring;
     publisher->ring = cuframes_ring_ref (ring);

@@ -103,16 +103,18 @@ cuframes_ring_prepare (const CuframesRingMessage *message, CuframesArena *arena,
   return 0;
 }
 
-/* Gives the ring its place in a publisher's life. head is the number before the first frame's, patience_ns how long claims wait for subscribers that
- * asked for it. Before anybody else has the page.
- * 0, or CUFRAMES_E_HELD if it has one already. */
+/* Gives the ring its place in a publisher's life, which ends when nothing is written to the ring's memory any more. head is the number before the
+ * first frame's, patience_ns how long claims wait for subscribers that asked for it. Before anybody else has the page.
+ * 0, or CUFRAMES_E_HELD if it or its memory has a place already. */
 int
-cuframes_ring_begin (CuframesRing *ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial, uint64_t patience_ns)
+cuframes_ring_begin (CuframesRing *ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial, uint64_t patience_ns,
+    CuframesLife *life)
 {
+  const CuframesArenaOps *ops = ring->arena->ops;
   int r = CUFRAMES_E_HELD;
 
   pthread_mutex_lock (&ring->lock);
-  if (ring->message.generation == 0) {
+  if (ring->message.generation == 0 && (ops->hold_life == NULL || ops->hold_life (ring->arena, life))) {
     ring->message.ring_id = ring->control->ring_id = ring_id;
     ring->message.generation = ring->control->generation = generation;
     ring->message.first_sequence = ring->control->first_sequence = head;

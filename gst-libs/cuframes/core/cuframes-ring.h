@@ -32,7 +32,7 @@ struct _CuframesRing
 
 int cuframes_ring_prepare (const CuframesRingMessage * message, CuframesArena * arena, CuframesMemfdFill fill, CuframesRing ** ret_ring);
 int cuframes_ring_begin (CuframesRing * ring, uint64_t ring_id, uint32_t generation, uint64_t head, uint64_t event_serial,
-    uint64_t patience_ns);
+    uint64_t patience_ns, CuframesLife * life);
 bool cuframes_ring_inherit (CuframesRing * ring);
 int cuframes_ring_attach (CuframesRing * ring, CuframesLeasePage * page);
 void cuframes_ring_detach (CuframesRing * ring, CuframesLeasePage * page);

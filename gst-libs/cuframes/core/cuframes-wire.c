@@ -272,7 +272,7 @@ fd_count_fits (CuframesMessageType type, uint32_t fd_count)
 {
   switch (type) {
     case CUFRAMES_MESSAGE_WELCOME:
-      return fd_count == 1;
+      return fd_count == 2;
     case CUFRAMES_MESSAGE_RING:
       return fd_count == 3;
     case CUFRAMES_MESSAGE_EVENT:

@@ -26,7 +26,7 @@
 typedef enum
 {
   CUFRAMES_MESSAGE_HELLO = 1,   /* subscriber: what I speak and can map */
-  CUFRAMES_MESSAGE_WELCOME,     /* publisher: you are in. 1 descriptor: wake pipe */
+  CUFRAMES_MESSAGE_WELCOME,     /* publisher: you are in. 2 descriptors: wake pipe, life pipe */
   CUFRAMES_MESSAGE_REFUSED,     /* publisher: you are not, and why */
   CUFRAMES_MESSAGE_RING,        /* publisher: a new generation. 3 descriptors: control, arena, lease page */
   CUFRAMES_MESSAGE_READY,       /* subscriber: I have mapped that generation */
