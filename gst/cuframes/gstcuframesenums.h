@@ -4,6 +4,7 @@
 #include <gst/video/video.h>
 
 #include "cuframes.h"
+#include "gstcudavmmformats.h"
 
 G_BEGIN_DECLS
 
@@ -28,7 +29,7 @@ typedef enum
 
 /* What both elements carry, by preference. */
 #define GST_CUFRAMES_VIDEO_CAPS \
-  GST_VIDEO_CAPS_MAKE_WITH_FEATURES ("memory:CUDAMemory", GST_VIDEO_FORMATS_ALL) "; " GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)
+  GST_VIDEO_CAPS_MAKE_WITH_FEATURES ("memory:CUDAMemory", GST_CUDA_VMM_FORMATS) "; " GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)
 
 /* Keys of what the sink itself keeps for those who join late; above those of any GstEvent. */
 #define GST_CUFRAMES_STICKY_LATENCY (G_GUINT64_CONSTANT (1) << 63)

@@ -98,6 +98,8 @@ gst_cuframes_publication_set_caps (GstCuframesPublication * self, GstCaps * caps
         "These caps are no raw video that can be published: put videoconvert before the sink");
     return FALSE;
   }
+  if (!gst_cuframes_gpu_check_caps (caps, &info, error))
+    return FALSE;
   format = gst_cuframes_codec_caps_to_bytes (caps, error);
   if (format == NULL)
     return FALSE;

@@ -111,6 +111,10 @@ gst_cuframes_subscription_set_format (GstCuframesSubscription * self, gconstpoin
     gst_caps_unref (caps);
     return NULL;
   }
+  if (!gst_cuframes_gpu_check_caps (caps, &info, error)) {
+    gst_caps_unref (caps);
+    return NULL;
+  }
   gst_caps_take (&self->caps, caps);
   self->info = info;
   g_mutex_lock (&self->lock);
@@ -250,9 +254,10 @@ GstBuffer *
 gst_cuframes_subscription_wrap (GstCuframesSubscription * self, CuframesFrame * frame, gboolean * copied, GError ** error)
 {
   const CuframesFrameInfo *info = cuframes_frame_get_info (frame);
+  const gboolean on_gpu = cuframes_arena_get_kind (cuframes_frame_peek_arena (frame)) == CUFRAMES_MEMORY_CUDA;
   GstBuffer *buffer;
 
-  if (self->caps == NULL || (!gst_cuframes_frame_layout_is (info, &self->layout) && !gst_cuframes_frame_layout_fits (info, &self->info))) {
+  if (self->caps == NULL || on_gpu != gst_cuframes_gpu_caps_are_gpu (self->caps) || (!gst_cuframes_frame_layout_is (info, &self->layout) && !gst_cuframes_frame_layout_fits (info, &self->info))) {
     g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "The publisher sent a frame that does not fit its own format");
     cuframes_frame_unref (frame);
     return NULL;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cuda-forger.h"
 #include "gstcuframescompat.h"
 #include "pay-fixture.h"
 
@@ -611,6 +612,7 @@ const FixtureRole cuda_roles[] = {
   {"writer", play_writer},
   {"reader", play_reader},
   {"numbered", play_numbered},
+  {"forger", play_forger},
 };
 
 const size_t cuda_role_count = G_N_ELEMENTS (cuda_roles);

@@ -9,6 +9,7 @@
 #include <gio/gio.h>
 
 #include "cuframes-arena-cuda.h"
+#include "gstcudavmmformats.h"
 #include "gstcuframescompat.h"
 
 struct _GstCudaVmmAllocator
@@ -193,8 +194,8 @@ gst_cuda_vmm_allocator_lay_out (GstCudaVmmAllocator * allocator, const GstVideoI
  * @info: the picture that the memory is to hold
  * @error: return location for an error
  *
- * Takes GPU memory for one picture, laid out as libgstcuda would. Each call takes at least the GPU's granularity (2 MiB): a pool of slots
- * in one arena wastes less. Any thread.
+ * Takes GPU memory for one picture, laid out as libgstcuda would, which does not have every format: not GRAY8, for one. Each call
+ * takes at least the GPU's granularity (2 MiB): a pool of slots in one arena wastes less. Any thread.
  *
  * Returns: (transfer full) (nullable): #GstCudaMemory, or %NULL with @error set
  *
@@ -209,7 +210,11 @@ gst_cuda_vmm_allocator_alloc (GstCudaVmmAllocator * allocator, const GstVideoInf
   gint r;
 
   if (!gst_cuda_vmm_allocator_lay_out (allocator, info, &laid_out)) {
-    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE, "The GPU has no memory left for a picture of this size");
+    if (gst_cuda_vmm_formats_have (GST_VIDEO_INFO_FORMAT (info)))
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE, "The GPU has no memory left for a picture of this size");
+    else
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, "GStreamer has no GPU memory of the format %s",
+          gst_video_format_to_string (GST_VIDEO_INFO_FORMAT (info)));
     return NULL;
   }
   r = cuframes_arena_new_cuda (allocator->device, CUFRAMES_ARENA_CUDA_FENCE_BYTES + GST_VIDEO_INFO_SIZE (&laid_out), &arena);

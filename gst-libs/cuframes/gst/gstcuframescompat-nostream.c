@@ -3,6 +3,8 @@
  * does. Elements of that version wait for their own work, and there are no streams to carry. */
 #include "gstcuframescompat.h"
 
+#include "gstcudavmmformats.h"
+
 typedef struct
 {
   GstCudaMemory cuda;           /* its priv stays NULL: only the default allocator looks at it */
@@ -109,13 +111,17 @@ wrapped_unmap (GstMemory * memory, GstMapInfo * info)
 {
 }
 
-/* (nullable): memory of the default allocator's, which must be named. */
+/* (nullable): memory of the default allocator's, which must be named. It asserts that it knows the format, which a peer may have chosen. */
 GstMemory *
 gst_cuframes_compat_alloc (GstCudaContext * context, const GstVideoInfo * info)
 {
-  GstAllocator *allocator = gst_allocator_find (GST_CUDA_MEMORY_TYPE_NAME);
-  GstMemory *memory = gst_cuda_allocator_alloc (GST_CUDA_ALLOCATOR (allocator), context, info);
+  GstAllocator *allocator;
+  GstMemory *memory;
 
+  if (!gst_cuda_vmm_formats_have (GST_VIDEO_INFO_FORMAT (info)))
+    return NULL;
+  allocator = gst_allocator_find (GST_CUDA_MEMORY_TYPE_NAME);
+  memory = gst_cuda_allocator_alloc (GST_CUDA_ALLOCATOR (allocator), context, info);
   gst_object_unref (allocator);
   return memory;
 }

@@ -119,17 +119,23 @@ gst_cuframes_exporter_set_caps (GstCuframesExporter * self, const GstCaps * caps
 {
   const GstCapsFeatures *features = gst_caps_get_features (caps, 0);
   const gchar *foreign = find_foreign_memory (features);
+  GstVideoInfo info;
+  gboolean is_video;
 
   if (foreign != NULL) {
     g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "Buffers in %s cannot be passed to another process: download them first", foreign);
     return FALSE;
   }
+  gst_video_info_init (&info);
+  is_video = gst_structure_has_name (gst_caps_get_structure (caps, 0), "video/x-raw") && gst_video_info_from_caps (&info, caps);
+  if (is_video && !gst_cuframes_gpu_check_caps (caps, &info, error))
+    return FALSE;
   drop_pool (self);
   gst_caps_replace (&self->caps, (GstCaps *) caps);
   self->on_gpu = gst_cuframes_gpu_caps_are_gpu (caps);
   self->only_dmabuf = features != NULL && gst_caps_features_contains (features, GST_CAPS_FEATURE_MEMORY_DMABUF);
-  gst_video_info_init (&self->info);
-  self->is_video = gst_structure_has_name (gst_caps_get_structure (caps, 0), "video/x-raw") && gst_video_info_from_caps (&self->info, caps);
+  self->info = info;
+  self->is_video = is_video;
   return TRUE;
 }
 

@@ -10,6 +10,12 @@ gst_cuframes_gpu_caps_are_gpu (const GstCaps * caps)
   return FALSE;
 }
 
+gboolean
+gst_cuframes_gpu_check_caps (const GstCaps * caps, const GstVideoInfo * info, GError ** error)
+{
+  return TRUE;
+}
+
 void
 gst_cuframes_gpu_set_context (GstElement * element, GstContext * context, gint device_id, GstObject ** cuda_context)
 {

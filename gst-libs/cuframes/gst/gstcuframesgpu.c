@@ -7,6 +7,7 @@
 
 #include "cuframes-arena-cuda.h"
 #include "gstcudavmmcache.h"
+#include "gstcudavmmformats.h"
 #include "gstcuframescompat.h"
 #include "gstcuframescudapool.h"
 
@@ -30,6 +31,17 @@ gst_cuframes_gpu_caps_are_gpu (const GstCaps * caps)
 {
   return caps != NULL && gst_caps_get_size (caps) > 0
       && gst_caps_features_contains (gst_caps_get_features (caps, 0), GST_CAPS_FEATURE_MEMORY_CUDA_MEMORY);
+}
+
+/* FALSE with error set if these are caps of GPU memory and pictures of that format, which info has, cannot lie there. */
+gboolean
+gst_cuframes_gpu_check_caps (const GstCaps * caps, const GstVideoInfo * info, GError ** error)
+{
+  if (!gst_cuframes_gpu_caps_are_gpu (caps) || gst_cuda_vmm_formats_have (GST_VIDEO_INFO_FORMAT (info)))
+    return TRUE;
+  g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "GStreamer has no GPU memory of the format %s: convert it, or use host memory",
+      gst_video_format_to_string (GST_VIDEO_INFO_FORMAT (info)));
+  return FALSE;
 }
 
 void

@@ -14,6 +14,10 @@ typedef struct _GstCuframesGpu GstCuframesGpu;
 
 gboolean         gst_cuframes_gpu_caps_are_gpu    (const GstCaps * caps);
 
+gboolean         gst_cuframes_gpu_check_caps      (const GstCaps * caps,
+                                                   const GstVideoInfo * info,
+                                                   GError ** error);
+
 void             gst_cuframes_gpu_set_context     (GstElement * element,
                                                    GstContext * context,
                                                    gint device_id,

@@ -133,7 +133,8 @@ gst_cuframes_importer_set_caps (GstCuframesImporter * self, const GstCaps * caps
   if (caps == NULL || !gst_structure_has_name (gst_caps_get_structure (caps, 0), "video/x-raw") || !gst_video_info_from_caps (&self->info, caps))
     return;
   format = self->info.finfo;
-  self->is_video = GST_VIDEO_FORMAT_INFO_FORMAT (format) > GST_VIDEO_FORMAT_ENCODED && GST_VIDEO_FORMAT_INFO_N_PLANES (format) > 0;
+  self->is_video = GST_VIDEO_FORMAT_INFO_FORMAT (format) > GST_VIDEO_FORMAT_ENCODED && GST_VIDEO_FORMAT_INFO_N_PLANES (format) > 0
+      && gst_cuframes_gpu_check_caps (caps, &self->info, NULL);
 }
 
 static GBytes *
