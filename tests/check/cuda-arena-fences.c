@@ -156,6 +156,67 @@ test_a_callback_runs_behind_a_wait (void)
   cuframes_arena_unref (arena);
 }
 
+typedef struct
+{
+  CuframesArena *arena;
+  uint64_t fence;
+  bool returned, opened, called_before, called;
+} Gate;
+
+static void
+end_behind_gate (void *user_data)
+{
+  Gate *gate = user_data;
+
+  gate->called_before = !__atomic_load_n (&gate->opened, __ATOMIC_ACQUIRE);
+  __atomic_store_n (&gate->called, true, __ATOMIC_RELEASE);
+}
+
+/* When the fault is over, and whoever waits has had the time not to. */
+static void *
+open_gate (void *user_data)
+{
+  Gate *gate = user_data;
+
+  while (!__atomic_load_n (&gate->returned, __ATOMIC_ACQUIRE) && cuda_faults_get_fired () == NULL)
+    sched_yield ();
+  CHECK (cuframes_arena_cuda_wait_host (gate->arena, gate->fence, 3000000) == CUFRAMES_E_TIMEOUT);
+  __atomic_store_n (&gate->opened, true, __ATOMIC_RELEASE);
+  CHECK (cuframes_arena_cuda_queue_write (gate->arena, NULL, gate->fence) == 0);
+  return NULL;
+}
+
+/* Each call of the driver that it makes fails once. */
+void
+test_a_callback_runs_behind_a_wait_whatever_fails (void)
+{
+  CuframesArena *arena = new_arena ();
+  CUstream stream = new_stream ();
+  const char *fired = "";
+  int called_after_a_fault = 0;
+
+  for (int nth = 1; fired != NULL && nth < 20; nth++) {
+    Gate gate = {.arena = arena,.fence = cuframes_arena_cuda_fence (7, (uint64_t) nth) };
+    pthread_t opener;
+    int r;
+
+    CHECK (cuframes_arena_cuda_queue_wait (arena, stream, gate.fence) == 0);
+    cuda_faults_arm (nth);
+    need (pthread_create (&opener, NULL, open_gate, &gate) == 0, "a thread");
+    r = cuframes_cuda_device_when_done (device, stream, end_behind_gate, &gate);
+    fired = cuda_faults_get_fired ();
+    cuda_faults_arm (0);
+    __atomic_store_n (&gate.returned, true, __ATOMIC_RELEASE);
+    CHECK (cu.stream_synchronize (stream) == CUDA_SUCCESS);
+    pthread_join (opener, NULL);
+    CHECK (!gate.called_before && gate.called == (r == 0));
+    called_after_a_fault += fired != NULL && gate.called;
+  }
+  CHECK (fired == NULL && called_after_a_fault > 0);
+  cu.stream_destroy (stream);
+  cuframes_arena_unref (arena);
+}
+
 static void
 note_thread (void *user_data)
 {

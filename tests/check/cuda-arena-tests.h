@@ -17,6 +17,7 @@ void test_highest_fence_values (void);
 void test_a_release_gets_past_several_waits (void);
 void test_last_references_go_in_a_callback (void);
 void test_a_callback_runs_behind_a_wait (void);
+void test_a_callback_runs_behind_a_wait_whatever_fails (void);
 void test_a_callback_for_an_idle_stream (void);
 void test_a_callback_for_the_default_stream (void);
 void test_last_reference_goes_on_another_thread (void);

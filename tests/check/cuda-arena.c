@@ -290,6 +290,7 @@ static const struct
   {"memory stays until its fences are reached", test_memory_stays_until_its_fences_are_reached},
   {"the last references may go in a callback", test_last_references_go_in_a_callback},
   {"a callback runs behind a wait", test_a_callback_runs_behind_a_wait},
+  {"a callback runs behind a wait where the driver queues no callback", test_a_callback_runs_behind_a_wait_whatever_fails},
   {"a callback for an idle stream runs at once, and may use the driver", test_a_callback_for_an_idle_stream},
   {"a callback for the default stream runs behind the other streams", test_a_callback_for_the_default_stream},
   {"the last reference may go on another thread", test_last_reference_goes_on_another_thread},

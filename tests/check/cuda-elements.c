@@ -95,14 +95,14 @@ test_reader_on_another_stream (void)
 
 /* The writer would like to have the slots back long before the reader's copies are done. */
 static void
-read_behind (const char *sync)
+read_behind (const char *sync, const char *reader_environment)
 {
   gchar *properties = g_strdup_printf ("overflow=drop slots=2 %s", sync);
   Child writer, reader;
   char line[256] = "";
   guint count = 0;
 
-  start_pair (&writer, AT_ONCE, properties, "queued", &reader, LATE, "reconnect=false io-mode=zero-copy", "behind");
+  start_pair (&writer, AT_ONCE, properties, "queued", &reader, reader_environment, "reconnect=false io-mode=zero-copy", "behind");
   child_say (&writer, "push 2 2000");
   CHECK (child_expect (&writer, "pushed 0"));
   expect_end (&writer);
@@ -123,8 +123,19 @@ test_reader_that_gives_back_early (void)
     fixture_skip ("memory carries no stream before GStreamer 1.24");
     return;
   }
-  read_behind ("gpu-sync=host");
-  read_behind ("gpu-sync=fence");
+  read_behind ("gpu-sync=host", LATE);
+  read_behind ("gpu-sync=fence", LATE);
+}
+
+static void
+test_reader_whose_driver_calls_nobody (void)
+{
+  if (!cuda_has_streams ()) {
+    fixture_skip ("memory carries no stream before GStreamer 1.24");
+    return;
+  }
+  if (!needs_software ())
+    read_behind ("gpu-sync=host", LATE " FAKECUDA_FAIL=cuLaunchHostFunc:0");
 }
 
 static void
@@ -414,6 +425,7 @@ static const FixtureTest tests[] = {
   {"frames in other GPU memory are copied once each, and whole", test_foreign_memory},
   {"a reader on another stream waits as GStreamer has it", test_reader_on_another_stream},
   {"a slot comes back when the reader's GPU is done, not its CPU", test_reader_that_gives_back_early},
+  {"a slot comes back when the reader's GPU is done though the driver calls nobody", test_reader_whose_driver_calls_nobody},
   {"cudaupload to cudadownload by both ways of waiting", test_pipelines},
   {"a reader that waits for a dead publisher is rescued and goes on with the next", test_killed_by_fence},
   {"a publisher that ends has completed what it announced", test_ends_by_fence},

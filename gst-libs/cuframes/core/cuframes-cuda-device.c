@@ -479,12 +479,14 @@ run_done (void *user_data)
  * Calls @callback once all work that is queued on @stream now is done: before this function returns if that is so already, else on
  * a thread of the driver. This is how a slot that a GPU reads is given back: a release store by the CPU orders no GPU work, so a
  * lease that is cleared when the CPU is done with a frame would let the publisher write under a reader that has only been queued.
+ * Where the driver takes no call to queue, or there is no memory for one, this function waits for @stream and calls @callback itself.
  *
  * @callback must not call CUDA nor wait for anything that does. It may give back frames, and the last references of arenas
  * and devices: what needs CUDA for that is then done on a thread made for it. The driver does not call @callback once the
  * context has failed; the leases come back when the subscriber's connection closes.
  *
- * Returns: 0 or a negative errno; on failure @callback will not be called
+ * Returns: 0, or a negative errno if it could not wait either, for which the context must have failed, and with it all its work have
+ * ended; then @callback will not be called
  *
  * Since: 0.1
  */
@@ -492,26 +494,28 @@ int
 cuframes_cuda_device_when_done (CuframesCudaDevice *device, struct CUstream_st *stream, void (*callback) (void *user_data), void *user_data)
 {
   Done *done = malloc (sizeof *done);
-  CUresult result;
-  bool idle = false;
-  int r;
+  CUresult result = CUDA_SUCCESS;
+  bool idle, queued = false;
+  int r = cuframes_cuda_device_enter (device);
 
-  if (done == NULL)
-    return cuframes_cuda_device_say (device, -ENOMEM, "out of memory");
-  done->callback = callback;
-  done->user_data = user_data;
-  r = cuframes_cuda_device_enter (device);
   if (r == 0) {
     /* What is queued on the default stream waits for the context's other streams, and a query of it alone may not count those. */
     idle = stream != NULL && device->driver->stream_query (stream) == CUDA_SUCCESS;
-    result = idle ? CUDA_SUCCESS : device->driver->launch_host_func (stream, run_done, done);
+    if (!idle && done != NULL) {
+      *done = (Done) { callback, user_data };
+      queued = device->driver->launch_host_func (stream, run_done, done) == CUDA_SUCCESS;
+    }
+    /* Who is told that it failed may have nothing left but to give the memory back under the GPU. */
+    if (!idle && !queued)
+      result = device->driver->stream_synchronize (stream);
     if (result != CUDA_SUCCESS)
-      r = cuframes_cuda_device_fail (device, result, "cuLaunchHostFunc on %s", device->name);
+      r = cuframes_cuda_device_fail (device, result, "waiting for a stream on %s", device->name);
     cuframes_cuda_device_leave (device);
   }
-  if (r != 0 || idle)
-    free (done);
-  if (idle)
+  if (queued)
+    return 0;
+  free (done);
+  if (r == 0)
     callback (user_data);       /* it may drop the device */
   return r;
 }

@@ -58,6 +58,7 @@ free_part (gpointer data)
   CuframesCudaDevice *device = cuframes_arena_cuda_peek_device (part->arena);
   GstCudaStream *stream_object = part->stream_object;
 
+  /* Where even a wait fails, the context has, and runs nothing any more. */
   if (part->stream == NULL || cuframes_cuda_device_when_done (device, part->stream, finish_part, part) != 0)
     finish_part (part);
   gst_cuframes_compat_stream_unref (stream_object);

@@ -126,6 +126,7 @@ on_dispose (GstMiniObject * object)
   g_atomic_ref_count_inc (&cache->references);
   /* What somebody cut is not used again: copies on the CPU's side have its size. */
   kept = memory->offset == 0 && memory->size == place->size && keep (cache, memory);
+  /* Where even a wait fails, the context has, and runs nothing any more. */
   if (stream == NULL || cuframes_cuda_device_when_done (device, stream, release, owner) != 0)
     release (owner);
   cache_unref (cache);
