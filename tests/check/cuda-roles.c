@@ -144,17 +144,17 @@ let_go_of (GstCudaContext * context)
 {
   if (context == NULL)
     return;
-  WAIT_UNTIL (GST_OBJECT_REFCOUNT_VALUE (context) == 1);
+  CHECK (WAIT_UNTIL (GST_OBJECT_REFCOUNT_VALUE (context) == 1));
   gst_object_unref (context);
 }
 
+/* The element keeps its own reference as long as it is open. */
 static void
 leave_gpu (Writer * writer)
 {
   gst_cuframes_compat_stream_unref (writer->stream);
   writer->stream = NULL;
-  let_go_of (writer->context);
-  writer->context = NULL;
+  gst_clear_object (&writer->context);
 }
 
 /* The sink's pool, told the stream that writes. */
@@ -375,7 +375,8 @@ play_writer (int argc, char **argv)
   }
   CHECK (pipeline_is_well (writer.feeder.pipeline));
   feeder_close (&writer.feeder);
-  leave_gpu (&writer);
+  gst_cuframes_compat_stream_unref (writer.stream);
+  let_go_of (writer.context);
   return 0;
 }
 
