@@ -63,7 +63,7 @@ alloc_foreign (GstCudaContext * context, GstCudaStream * stream, const GstVideoI
 #if GST_CHECK_VERSION (1, 24, 0)
   return gst_cuda_allocator_alloc (NULL, context, stream, info);
 #else
-  return gst_cuframes_compat_alloc (context, info);
+  return gst_cuframes_compat_alloc (context, stream, info);
 #endif
 }
 

@@ -9,8 +9,8 @@
 #include <gio/gio.h>
 
 #include "cuframes-arena-cuda.h"
+#include "gstcudavmmcopy.h"
 #include "gstcudavmmformats.h"
-#include "gstcuframescompat.h"
 
 struct _GstCudaVmmAllocator
 {
@@ -84,6 +84,8 @@ static void
 gst_cuda_vmm_allocator_init (GstCudaVmmAllocator * self)
 {
   gst_cuframes_compat_init_allocator (GST_ALLOCATOR_CAST (self));
+  /* libgstcuda's takes for granted that both sides are laid out in its way. */
+  GST_ALLOCATOR_CAST (self)->mem_copy = gst_cuda_vmm_copy_memory;
 }
 
 /**
@@ -125,11 +127,22 @@ set_error (GstCudaVmmAllocator * self, gint r, GError ** error)
   g_set_error_literal (error, G_IO_ERROR, r < 0 ? g_io_error_from_errno (-r) : G_IO_ERROR_FAILED, text[0] != '\0' ? text : g_strerror (ABS (r)));
 }
 
+/* libgstcuda since 1.24 maps as many lines for the CPU as fit the size; the last one of another process's picture may end with its samples. */
+static void
+extend_to_whole_lines (GstVideoInfo * info, gsize room)
+{
+  const gint stride = GST_VIDEO_INFO_PLANE_STRIDE (info, 0);
+  const gsize rest = stride > 0 ? info->size % (gsize) stride : 0;
+
+  if (rest != 0 && info->size <= room && stride - rest <= room - info->size)
+    info->size += stride - rest;
+}
+
 /**
  * gst_cuda_vmm_allocator_wrap: (skip)
  * @allocator: an allocator of the GPU that @arena is mapped on
  * @flags: %GST_MEMORY_FLAG_READONLY for memory of another process
- * @info: the picture as it lies there: strides, offsets and size
+ * @info: the picture as it lies there: strides, offsets and size; the memory ends with a whole line where @arena has room for it
  * @stream: (nullable): the #GstCudaStream that writes or reads it; ignored before GStreamer 1.24
  * @arena: (transfer none): where it lies; a reference is taken
  * @offset: where it starts there
@@ -148,8 +161,10 @@ gst_cuda_vmm_allocator_wrap (GstCudaVmmAllocator * allocator, GstMemoryFlags fla
     CuframesArena * arena, guint64 offset, gpointer owner, GDestroyNotify release)
 {
   Part *part = g_new0 (Part, 1);
+  GstVideoInfo whole_lines = *info;
   GstMemory *memory;
 
+  extend_to_whole_lines (&whole_lines, cuframes_arena_get_size (arena) - offset);
   part->arena = cuframes_arena_ref (arena);
   part->offset = offset;
   part->owner = owner;
@@ -157,7 +172,7 @@ gst_cuda_vmm_allocator_wrap (GstCudaVmmAllocator * allocator, GstMemoryFlags fla
   part->stream = gst_cuframes_compat_stream_get_handle (stream);
   if (stream != NULL)
     part->stream_object = (GstCudaStream *) gst_mini_object_ref (stream);
-  memory = gst_cuframes_compat_wrap (GST_ALLOCATOR_CAST (allocator), allocator->context, stream, info,
+  memory = gst_cuframes_compat_wrap (GST_ALLOCATOR_CAST (allocator), allocator->context, stream, &whole_lines,
       (CUdeviceptr) (cuframes_arena_get_address (arena) + offset), part, free_part);
   GST_MINI_OBJECT_FLAG_SET (memory, flags | GST_CUDA_MEMORY_TRANSFER_NEED_DOWNLOAD);
   gst_mini_object_set_qdata (GST_MINI_OBJECT_CAST (memory), part_quark (), part, NULL);
@@ -180,7 +195,7 @@ gst_cuda_vmm_allocator_peek_device (GstCudaVmmAllocator * allocator)
 gboolean
 gst_cuda_vmm_allocator_lay_out (GstCudaVmmAllocator * allocator, const GstVideoInfo * info, GstVideoInfo * laid_out)
 {
-  GstMemory *sample = gst_cuframes_compat_alloc (allocator->context, info);
+  GstMemory *sample = gst_cuframes_compat_alloc (allocator->context, NULL, info);
 
   if (sample == NULL)
     return FALSE;

@@ -15,15 +15,13 @@ typedef struct
   GDestroyNotify release;
 } WrappedMemory;
 
-/* The whole memory as one block of lines. */
+/* The whole memory as one line: another process's picture need not end with a whole one. */
 static void
 describe_block (const WrappedMemory * self, CUDA_MEMCPY2D * copy)
 {
-  const gsize pitch = GST_VIDEO_INFO_PLANE_STRIDE (&self->cuda.info, 0);
-
   memset (copy, 0, sizeof *copy);
-  copy->srcPitch = copy->dstPitch = copy->WidthInBytes = pitch;
-  copy->Height = self->cuda.mem.maxsize / pitch;
+  copy->srcPitch = copy->dstPitch = copy->WidthInBytes = self->cuda.mem.maxsize;
+  copy->Height = 1;
 }
 
 static gboolean
@@ -113,7 +111,7 @@ wrapped_unmap (GstMemory * memory, GstMapInfo * info)
 
 /* (nullable): memory of the default allocator's, which must be named. It asserts that it knows the format, which a peer may have chosen. */
 GstMemory *
-gst_cuframes_compat_alloc (GstCudaContext * context, const GstVideoInfo * info)
+gst_cuframes_compat_alloc (GstCudaContext * context, GstCudaStream * stream, const GstVideoInfo * info)
 {
   GstAllocator *allocator;
   GstMemory *memory;
@@ -124,39 +122,6 @@ gst_cuframes_compat_alloc (GstCudaContext * context, const GstVideoInfo * info)
   memory = gst_cuda_allocator_alloc (GST_CUDA_ALLOCATOR (allocator), context, info);
   gst_object_unref (allocator);
   return memory;
-}
-
-/* A deep copy is memory of the default allocator's. */
-static GstMemory *
-wrapped_copy (GstMemory * memory, gssize offset, gssize size)
-{
-  WrappedMemory *self = (WrappedMemory *) memory;
-  GstMemory *target;
-  CUDA_MEMCPY2D copy;
-  GstMapInfo from, to;
-  gboolean done = FALSE;
-
-  if (offset != 0 || (size != -1 && (gsize) size != memory->size))
-    return NULL;
-  target = gst_cuframes_compat_alloc (self->cuda.context, &self->cuda.info);
-  if (target == NULL)
-    return NULL;
-  if (gst_memory_map (memory, &from, (GstMapFlags) (GST_MAP_READ | GST_MAP_CUDA))) {
-    if (gst_memory_map (target, &to, (GstMapFlags) (GST_MAP_WRITE | GST_MAP_CUDA))) {
-      describe_block (self, &copy);
-      copy.srcMemoryType = copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
-      copy.srcDevice = (CUdeviceptr) (guintptr) from.data;
-      copy.dstDevice = (CUdeviceptr) (guintptr) to.data;
-      copy.dstPitch = GST_VIDEO_INFO_PLANE_STRIDE (&GST_CUDA_MEMORY_CAST (target)->info, 0);
-      copy.WidthInBytes = MIN (copy.srcPitch, copy.dstPitch);
-      done = run_copy (self, &copy);
-      gst_memory_unmap (target, &to);
-    }
-    gst_memory_unmap (memory, &from);
-  }
-  if (!done)
-    g_clear_pointer (&target, gst_memory_unref);
-  return target;
 }
 
 static void
@@ -180,7 +145,6 @@ gst_cuframes_compat_init_allocator (GstAllocator * allocator)
   GST_ALLOCATOR_GET_CLASS (allocator)->free = wrapped_free;
   allocator->mem_map = wrapped_map;
   allocator->mem_unmap_full = wrapped_unmap;
-  allocator->mem_copy = wrapped_copy;
 }
 
 GstCudaStream *

@@ -33,9 +33,9 @@ gst_cuframes_compat_config_get_stream (GstStructure * config)
 }
 
 GstMemory *
-gst_cuframes_compat_alloc (GstCudaContext * context, const GstVideoInfo * info)
+gst_cuframes_compat_alloc (GstCudaContext * context, GstCudaStream * stream, const GstVideoInfo * info)
 {
-  return gst_cuda_allocator_alloc (NULL, context, NULL, info);
+  return gst_cuda_allocator_alloc (NULL, context, stream, info);
 }
 
 GstMemory *

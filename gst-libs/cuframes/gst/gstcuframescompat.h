@@ -30,6 +30,7 @@ CUstream        gst_cuframes_compat_stream_get_handle (GstCudaStream * stream);
 GstCudaStream * gst_cuframes_compat_config_get_stream (GstStructure * config);
 
 GstMemory *     gst_cuframes_compat_alloc             (GstCudaContext * context,
+                                                       GstCudaStream * stream,
                                                        const GstVideoInfo * info);
 
 GstMemory *     gst_cuframes_compat_wrap              (GstAllocator * allocator,

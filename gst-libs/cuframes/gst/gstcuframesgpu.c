@@ -7,8 +7,8 @@
 
 #include "cuframes-arena-cuda.h"
 #include "gstcudavmmcache.h"
+#include "gstcudavmmcopy.h"
 #include "gstcudavmmformats.h"
-#include "gstcuframescompat.h"
 #include "gstcuframescudapool.h"
 
 /* How long the CPU waits for a fence where downstream carries no stream. */
@@ -156,25 +156,6 @@ gst_cuframes_gpu_wrap_slot (GstCuframesGpu * self, GstCuframesSlot * slot, const
   return memory;
 }
 
-static gboolean
-queue_plane (const GstVideoFrame * from, const GstVideoFrame * to, guint plane, gboolean from_gpu, CUstream stream)
-{
-  CUDA_MEMCPY2D copy = { 0 };
-  gint components[GST_VIDEO_MAX_COMPONENTS];
-
-  gst_video_format_info_component (from->info.finfo, plane, components);
-  copy.srcMemoryType = from_gpu ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
-  copy.srcDevice = from_gpu ? (CUdeviceptr) (guintptr) GST_VIDEO_FRAME_PLANE_DATA (from, plane) : 0;
-  copy.srcHost = GST_VIDEO_FRAME_PLANE_DATA (from, plane);
-  copy.srcPitch = GST_VIDEO_FRAME_PLANE_STRIDE (from, plane);
-  copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
-  copy.dstDevice = (CUdeviceptr) (guintptr) GST_VIDEO_FRAME_PLANE_DATA (to, plane);
-  copy.dstPitch = GST_VIDEO_FRAME_PLANE_STRIDE (to, plane);
-  copy.WidthInBytes = GST_VIDEO_FRAME_COMP_WIDTH (from, components[0]) * GST_VIDEO_FRAME_COMP_PSTRIDE (from, components[0]);
-  copy.Height = GST_VIDEO_FRAME_COMP_HEIGHT (from, components[0]);
-  return CuMemcpy2DAsync (&copy, stream) == CUDA_SUCCESS;
-}
-
 /* Queues the picture's copy on the target's stream. A source in GPU memory is complete before; one that is written on another stream is
  * waited for. The source may be freed once the copy is done, so that is waited for too. */
 gboolean
@@ -194,7 +175,9 @@ gst_cuframes_gpu_copy (GstCuframesGpu * self, const GstVideoInfo * info, GstBuff
     if (gst_cuda_context_push (gst_cuda_vmm_allocator_peek_context (self->allocator))) {
       copied = TRUE;
       for (guint plane = 0; plane < GST_VIDEO_FRAME_N_PLANES (&source); plane++)
-        copied = copied && queue_plane (&source, &target, plane, from_gpu, stream);
+        copied = copied && gst_cuda_vmm_copy_queue_plane (&source.info, plane, from_gpu, GST_VIDEO_FRAME_PLANE_DATA (&source, plane),
+            GST_VIDEO_FRAME_PLANE_STRIDE (&source, plane), GST_VIDEO_FRAME_PLANE_DATA (&target, plane),
+            GST_VIDEO_FRAME_PLANE_STRIDE (&target, plane), stream);
       copied = CuStreamSynchronize (stream) == CUDA_SUCCESS && copied;
       gst_cuda_context_pop (NULL);
     }
