@@ -27,6 +27,8 @@ struct _GstCuframesPublication
 
   GstCaps *caps;
   GstVideoInfo info;
+  GstVideoInfo laid_out;        /* how a copy lies in its slot, once one was made */
+  gboolean is_laid_out;
   GBytes *format;               /* the caps as rings carry them */
   CuframesRing *ring;           /* the current one */
   gboolean ring_fits;           /* whether it has the current format */
@@ -111,6 +113,7 @@ gst_cuframes_publication_set_caps (GstCuframesPublication * self, GstCaps * caps
   }
   gst_caps_replace (&self->caps, caps);
   self->info = info;
+  self->is_laid_out = FALSE;
   self->on_gpu = gst_cuframes_gpu_caps_are_gpu (caps);
   g_clear_pointer (&self->format, g_bytes_unref);
   self->format = format;
@@ -237,15 +240,28 @@ copy_pixels (GstCuframesPublication * self, GstBuffer * from, GstBuffer * to)
   return copied;
 }
 
+static gboolean
+lay_out (GstCuframesPublication * self)
+{
+  if (!self->is_laid_out) {
+    self->laid_out = self->info;
+    self->is_laid_out = !self->on_gpu || gst_cuframes_gpu_lay_out (self->gpu, &self->info, &self->laid_out);
+  }
+  return self->is_laid_out;
+}
+
 static GstMemory *
-wrap_slot (GstCuframesPublication * self, GstCuframesSlot * slot, GstVideoInfo * laid_out)
+wrap_slot (GstCuframesPublication * self, GstCuframesSlot * slot)
 {
   CuframesArena *arena = cuframes_ring_peek_arena (slot->ring);
   GstMemory *memory;
 
+  if (!lay_out (self)) {
+    gst_cuframes_slot_free (slot);
+    return NULL;
+  }
   if (self->on_gpu)
-    return gst_cuframes_gpu_wrap_slot (self->gpu, slot, &self->info, laid_out);
-  *laid_out = self->info;
+    return gst_cuframes_gpu_wrap_slot (self->gpu, slot, &self->laid_out);
   memory = gst_cuframes_host_allocator_wrap (GST_CUFRAMES_HOST_ALLOCATOR (self->allocator), 0, arena,
       cuframes_ring_get_slot_address (slot->ring, slot->index) - cuframes_arena_get_address (arena), GST_VIDEO_INFO_SIZE (&self->info), slot,
       gst_cuframes_slot_free);
@@ -257,8 +273,8 @@ wrap_slot (GstCuframesPublication * self, GstCuframesSlot * slot, GstVideoInfo *
 static GstBuffer *
 copy_to_ring (GstCuframesPublication * self, GstBuffer * buffer, GstCuframesSlot * slot)
 {
-  GstVideoInfo laid_out;
-  GstMemory *memory = wrap_slot (self, slot, &laid_out);
+  GstMemory *memory = wrap_slot (self, slot);
+  GstVideoInfo *laid_out = &self->laid_out;
   GstBuffer *copy;
 
   if (memory == NULL)
@@ -266,8 +282,8 @@ copy_to_ring (GstCuframesPublication * self, GstBuffer * buffer, GstCuframesSlot
   copy = gst_buffer_new ();
   gst_buffer_append_memory (copy, memory);
   gst_buffer_copy_into (copy, buffer, GST_BUFFER_COPY_FLAGS | GST_BUFFER_COPY_TIMESTAMPS, 0, -1);
-  gst_buffer_add_video_meta_full (copy, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_INFO_FORMAT (&laid_out), GST_VIDEO_INFO_WIDTH (&laid_out),
-      GST_VIDEO_INFO_HEIGHT (&laid_out), GST_VIDEO_INFO_N_PLANES (&laid_out), laid_out.offset, laid_out.stride);
+  gst_buffer_add_video_meta_full (copy, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_INFO_FORMAT (laid_out), GST_VIDEO_INFO_WIDTH (laid_out),
+      GST_VIDEO_INFO_HEIGHT (laid_out), GST_VIDEO_INFO_N_PLANES (laid_out), laid_out->offset, laid_out->stride);
   if (copy_pixels (self, buffer, copy))
     return copy;
   gst_buffer_unref (copy);

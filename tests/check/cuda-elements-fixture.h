@@ -76,15 +76,21 @@ expect_nothing_left (guint processes)
 }
 
 static inline gint64
-ask (Child * child, const char *field)
+ask_for (Child * child, const char *what, const char *name)
 {
   char line[256] = "";
 
-  child_say (child, "stat %s", field);
+  child_say (child, "%s %s", what, name);
   while (child_read (child, line, sizeof line))
     if (g_str_has_prefix (line, "stat "))
       return g_ascii_strtoll (line + 5, NULL, 10);
   return -1;
+}
+
+static inline gint64
+ask (Child * child, const char *field)
+{
+  return ask_for (child, "stat", field);
 }
 
 /* The child's next line that starts so must say all of that. */

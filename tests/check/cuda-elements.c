@@ -82,6 +82,29 @@ test_foreign_memory (void)
   pass_frames ("gpu-sync=fence", "foreign", "map", COUNT);
 }
 
+/* What frames cost that are copied, besides the memory that they come in. */
+static void
+test_memory_of_copies (void)
+{
+  gint64 before;
+  Child writer;
+
+  if (needs_software ())
+    return;
+  START (&writer, AT_ONCE, "writer", "", "foreign");
+  child_say (&writer, "caps " ON_GPU);
+  CHECK (child_expect (&writer, "caps"));
+  child_say (&writer, "push 1 2");
+  CHECK (child_expect (&writer, "pushed 0"));
+  before = ask_for (&writer, "calls", "cuMemAllocPitch");
+  CHECK (before > 0);
+  child_say (&writer, "push 3 20");
+  CHECK (child_expect (&writer, "pushed 0"));
+  CHECK_EQUAL (ask (&writer, "copies"), 22);
+  CHECK_EQUAL (ask_for (&writer, "calls", "cuMemAllocPitch") - before, 20);
+  expect_end (&writer);
+}
+
 static void
 test_reader_on_another_stream (void)
 {
@@ -423,6 +446,7 @@ static const FixtureTest tests[] = {
   {"frames in slots cross complete by a fence that the host cannot see", test_slots_by_fence_unseen},
   {"what the CPU wrote into slots of the GPU arrives", test_slots_of_the_cpu},
   {"frames in other GPU memory are copied once each, and whole", test_foreign_memory},
+  {"frames that are copied take no memory of the GPU one by one", test_memory_of_copies},
   {"a reader on another stream waits as GStreamer has it", test_reader_on_another_stream},
   {"a slot comes back when the reader's GPU is done, not its CPU", test_reader_that_gives_back_early},
   {"a slot comes back when the reader's GPU is done though the driver calls nobody", test_reader_whose_driver_calls_nobody},

@@ -75,6 +75,17 @@ find_in_driver (const char *function)
   return library == NULL ? NULL : dlsym (library, function);
 }
 
+/* How often the software driver was called. */
+static int
+count_calls (const char *call)
+{
+  int (*calls) (const char *) = NULL;
+  void *symbol = find_in_driver ("fakecuda_calls");
+
+  memcpy (&calls, &symbol, sizeof calls);
+  return calls == NULL ? -1 : calls (call);
+}
+
 static gboolean
 read_order (char *line, int line_bytes)
 {
@@ -344,7 +355,7 @@ open_writer (Feeder * feeder, const char *properties)
   return feeder_open (feeder, properties);
 }
 
-/* PROPERTIES, how frames are made ("queued": slots written by a GPU that is late, "mapped": slots written by the CPU, "foreign": other memory): "caps CAPS", "push FIRST COUNT", "unwritten NUMBER", "settle" (see above), "stat FIELD". */
+/* PROPERTIES, how frames are made ("queued": slots written by a GPU that is late, "mapped": slots written by the CPU, "foreign": other memory): "caps CAPS", "push FIRST COUNT", "unwritten NUMBER", "settle" (see above), "calls FUNCTION" of the driver, "stat FIELD". */
 static int
 play_writer (int argc, char **argv)
 {
@@ -370,6 +381,8 @@ play_writer (int argc, char **argv)
       printf ("stat %" G_GINT64_FORMAT "\n", stat_of (writer.feeder.element, line + 5));
     else if (strcmp (line, "settle") == 0)
       printf ("settled %d\n", settle (&writer));
+    else if (g_str_has_prefix (line, "calls "))
+      printf ("stat %d\n", count_calls (line + 6));
     else if (sscanf (line, "unwritten %" G_GUINT64_FORMAT, &first) == 1)
       push_unwritten (&writer, first);
   }

@@ -62,8 +62,14 @@ gst_cuframes_gpu_peek_ring (GstBufferPool * pool)
   return NULL;
 }
 
+gboolean
+gst_cuframes_gpu_lay_out (GstCuframesGpu * self, const GstVideoInfo * info, GstVideoInfo * laid_out)
+{
+  return FALSE;
+}
+
 GstMemory *
-gst_cuframes_gpu_wrap_slot (GstCuframesGpu * self, GstCuframesSlot * slot, const GstVideoInfo * info, GstVideoInfo * laid_out)
+gst_cuframes_gpu_wrap_slot (GstCuframesGpu * self, GstCuframesSlot * slot, const GstVideoInfo * laid_out)
 {
   return NULL;
 }

@@ -138,15 +138,22 @@ gst_cuframes_gpu_peek_ring (GstBufferPool * pool)
   return gst_cuframes_cuda_pool_peek_ring (pool);
 }
 
+/* How pictures lie in GPU memory. Ask once for a format, not for a frame: it takes memory for one and gives it back, for which the driver waits
+ * until the GPU is idle. FALSE if there is none left. */
+gboolean
+gst_cuframes_gpu_lay_out (GstCuframesGpu * self, const GstVideoInfo * info, GstVideoInfo * laid_out)
+{
+  return gst_cuda_vmm_allocator_lay_out (self->allocator, info, laid_out);
+}
+
 /* (nullable) (transfer full): memory to copy a picture into; the slot is consumed. */
 GstMemory *
-gst_cuframes_gpu_wrap_slot (GstCuframesGpu * self, GstCuframesSlot * slot, const GstVideoInfo * info, GstVideoInfo * laid_out)
+gst_cuframes_gpu_wrap_slot (GstCuframesGpu * self, GstCuframesSlot * slot, const GstVideoInfo * laid_out)
 {
   CuframesArena *arena = cuframes_ring_peek_arena (slot->ring);
   GstMemory *memory;
 
-  if (!gst_cuda_vmm_allocator_lay_out (self->allocator, info, laid_out)
-      || GST_VIDEO_INFO_SIZE (laid_out) > cuframes_ring_get_slot_bytes (slot->ring)) {
+  if (GST_VIDEO_INFO_SIZE (laid_out) > cuframes_ring_get_slot_bytes (slot->ring)) {
     gst_cuframes_slot_free (slot);
     return NULL;
   }

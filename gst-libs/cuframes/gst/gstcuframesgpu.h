@@ -47,10 +47,13 @@ void             gst_cuframes_gpu_set_error_func  (GstBufferPool * pool,
 
 CuframesRing *   gst_cuframes_gpu_peek_ring       (GstBufferPool * pool);
 
-GstMemory *      gst_cuframes_gpu_wrap_slot       (GstCuframesGpu * self,
-                                                   GstCuframesSlot * slot,
+gboolean         gst_cuframes_gpu_lay_out         (GstCuframesGpu * self,
                                                    const GstVideoInfo * info,
                                                    GstVideoInfo * laid_out);
+
+GstMemory *      gst_cuframes_gpu_wrap_slot       (GstCuframesGpu * self,
+                                                   GstCuframesSlot * slot,
+                                                   const GstVideoInfo * laid_out);
 
 gboolean         gst_cuframes_gpu_copy            (GstCuframesGpu * self,
                                                    const GstVideoInfo * info,
