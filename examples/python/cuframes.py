@@ -125,6 +125,7 @@ _subscriber_get_refusal = _declare(_library, 'cuframes_subscriber_get_refusal', 
 _subscriber_get_counters = _declare(_library, 'cuframes_subscriber_get_counters', None, c_void_p, POINTER(SubscriberCounters))
 _frame_ref = _declare(_library, 'cuframes_frame_ref', c_void_p, c_void_p)
 _frame_unref = _declare(_library, 'cuframes_frame_unref', c_void_p, c_void_p)
+_frame_is_orphaned = _declare(_library, 'cuframes_frame_is_orphaned', ctypes.c_bool, c_void_p)
 _frame_get_address = _declare(_library, 'cuframes_frame_get_address', c_uint64, c_void_p)
 _frame_peek_arena = _declare(_library, 'cuframes_frame_peek_arena', c_void_p, c_void_p)
 _arena_get_kind = _declare(_library, 'cuframes_arena_get_kind', c_int, c_void_p)
@@ -253,7 +254,8 @@ class Plane:
         handle = None if stream in (None, -1, 1) else c_void_p(stream)
         if stream != -1 and self._fence is not None:
             arena = _frame_peek_arena(self._lease.frame)
-            if _arena_queue_wait(arena, handle, self._fence) != 0:
+            # Behind the wait: when the publisher is gone, another subscriber may have let it go before it was queued.
+            if _arena_queue_wait(arena, handle, self._fence) != 0 or _frame_is_orphaned(self._lease.frame):
                 _wait_for_fence(arena, self._fence)
         self._lease.streams.add(None if handle is None else handle.value)
 

@@ -174,6 +174,17 @@ begins_to_wait (Reader *reader)
       cuframes_frame_get_info (reader->frame)->fence_value) == 0 && holds_still (reader);
 }
 
+/* As a user decides who hands on a frame with the stream on which it will be complete. */
+static bool
+takes_for_whole (const Reader *reader)
+{
+  CuframesArena *arena = cuframes_frame_peek_arena (reader->frame);
+  const uint64_t fence = cuframes_frame_get_info (reader->frame)->fence_value;
+  const int r = cuframes_arena_cuda_queue_wait (arena, reader->stream, fence);
+
+  return r == 0 && (!cuframes_frame_is_orphaned (reader->frame) || cuframes_arena_cuda_wait_host (arena, fence, 0) == 0);
+}
+
 static bool
 is_written (const Reader *reader)
 {
@@ -198,9 +209,14 @@ answer (Reader *reader, const char *question)
     return WAIT_UNTIL (!holds_still (reader)) && cuStreamQuery (reader->stream) == CUDA_SUCCESS;
   if (strcmp (question, "has it written") == 0)
     return is_written (reader);
-  if (strcmp (question, "has a driver that fails once") != 0)
+  if (strcmp (question, "takes a whole frame") == 0)
+    return next_is (reader, CUFRAMES_ITEM_FRAME) && takes_for_whole (reader);
+  if (strcmp (question, "has a driver that fails once") == 0)
+    fakecuda_fail ("cuMemMap", 1, 0);
+  else if (strcmp (question, "cannot rescue anybody") == 0)
+    fakecuda_fail ("cuMemMap", 0, 0);
+  else
     return false;
-  fakecuda_fail ("cuMemMap", 1, 0);
   return true;
 }
 
@@ -243,17 +259,19 @@ typedef struct
   Child publisher, reader;
 } Scene;
 
+static bool
+join (Child *reader)
+{
+  child_start (reader, NULL, "spectator", fixture_path ("cam.sock"), NULL);
+  return child_expect (reader, "joined");
+}
+
 /* A reader whose GPU waits for a frame that the publisher's will write when it is told to. */
 static bool
 scene_open (Scene *scene)
 {
-  const char *path = fixture_path ("cam.sock");
-
-  child_start (&scene->publisher, NULL, "studio", path, NULL);
-  if (!child_expect (&scene->publisher, "open"))
-    return false;
-  child_start (&scene->reader, NULL, "spectator", path, NULL);
-  return child_expect (&scene->reader, "joined") && child_ask (&scene->publisher, "publish") == 1
+  child_start (&scene->publisher, NULL, "studio", fixture_path ("cam.sock"), NULL);
+  return child_expect (&scene->publisher, "open") && join (&scene->reader) && child_ask (&scene->publisher, "publish") == 1
       && child_ask (&scene->reader, "has the next format") == 1 && child_ask (&scene->reader, "waits") == 1;
 }
 
@@ -367,6 +385,36 @@ a_rescue_that_fails_is_tried_again (void)
   check_let_go (&scene);
 }
 
+/* Its own rescue has not been yet: here it never comes. */
+static void
+who_takes_a_frame_after_another_one_s_rescue_is_not_deceived (void)
+{
+  Scene scene;
+  Child late;
+
+  REQUIRE (scene_open (&scene) && join (&late) && child_ask (&late, "cannot rescue anybody") == 1);
+  child_kill (&scene.publisher);
+  check_let_go (&scene);
+  CHECK_EQUAL (child_ask (&late, "takes a whole frame"), 0);
+  CHECK_EQUAL (child_end (&late), 0);
+}
+
+static void
+who_takes_a_frame_that_was_written_before_its_publisher_died_has_it (void)
+{
+  Scene scene;
+  Child late;
+
+  REQUIRE (scene_open (&scene) && join (&late) && child_ask (&late, "cannot rescue anybody") == 1);
+  CHECK_EQUAL (child_ask (&scene.publisher, "write"), 1);
+  CHECK_EQUAL (child_ask (&scene.reader, "is let go"), 1);
+  child_kill (&scene.publisher);
+  CHECK_EQUAL (child_end (&scene.reader), 0);
+  CHECK_EQUAL (child_ask (&late, "takes a whole frame"), 1);
+  CHECK_EQUAL (child_ask (&late, "has it written"), 1);
+  CHECK_EQUAL (child_end (&late), 0);
+}
+
 static const FixtureTest tests[] = {
   {"who waits for a publisher that is killed is let go", who_waits_for_a_publisher_that_is_killed_is_let_go},
   {"who was evicted is let go when the publisher dies", who_was_evicted_is_let_go_when_the_publisher_dies},
@@ -376,6 +424,8 @@ static const FixtureTest tests[] = {
   {"a publisher that said goodbye and ends too early lets go", a_publisher_that_said_goodbye_and_ends_too_early_lets_go},
   {"a publisher without descriptors drops readers and still completes their frames", a_publisher_without_descriptors_still_completes_its_frames},
   {"a rescue that fails is tried again", a_rescue_that_fails_is_tried_again},
+  {"who takes a frame after another one's rescue is not deceived", who_takes_a_frame_after_another_one_s_rescue_is_not_deceived},
+  {"who takes a frame that was written before its publisher died has it", who_takes_a_frame_that_was_written_before_its_publisher_died_has_it},
 };
 
 FIXTURE_MAIN (tests, roles, sizeof roles / sizeof roles[0])

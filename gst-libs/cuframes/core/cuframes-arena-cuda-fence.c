@@ -238,9 +238,9 @@ cuframes_arena_cuda_queue_write (CuframesArena *arena, struct CUstream_st *strea
  *
  * Lets @stream wait for a fence, and returns at once. Work that is queued on @stream after this call sees the frame complete.
  *
- * If the publisher dies first, @stream hangs until cuframes_arena_cuda_release_waiters() is called. A wait that was let go
- * like that looks like one that ended well; once the publisher is gone, cuframes_arena_cuda_wait_host() with a timeout of 0
- * tells whether the frame was ever complete.
+ * If the publisher dies first, @stream hangs until cuframes_arena_cuda_release_waiters() is called, by whichever process. A wait that
+ * was let go like that looks like one that ended well; once the publisher is gone, which cuframes_frame_is_orphaned() tells,
+ * cuframes_arena_cuda_wait_host() with a timeout of 0 tells whether the frame was ever complete.
  *
  * Returns: 0, %CUFRAMES_E_CLOSED if the waits of this arena were let go and the frame will never be complete,
  * %CUFRAMES_E_ABSENT if the GPU or the driver cannot (then use cuframes_arena_cuda_wait_host()), -EINVAL for a fence that is

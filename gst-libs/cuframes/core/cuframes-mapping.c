@@ -283,6 +283,25 @@ cuframes_frame_is_complete (const CuframesFrame *frame)
 }
 
 /**
+ * cuframes_frame_is_orphaned:
+ * @frame: a frame
+ *
+ * Looks, without waiting, whether the publisher and its memory are gone, so that a frame that is not complete by now never will be. Ask behind
+ * cuframes_arena_cuda_queue_wait(): if it is so, another subscriber may have let that wait go already, and
+ * cuframes_arena_cuda_wait_host() with a timeout of 0 tells whether the frame is complete. A publisher that ends later is not
+ * noticed here: what was queued by then cannot be taken back.
+ *
+ * Returns: whether they are gone. Any thread.
+ *
+ * Since: 0.1
+ */
+bool
+cuframes_frame_is_orphaned (const CuframesFrame *frame)
+{
+  return cuframes_poll (frame->mapping->connection->life_fd, 0, -1, 0, NULL) == 0;
+}
+
+/**
  * cuframes_frame_get_address:
  * @frame: a frame
  *

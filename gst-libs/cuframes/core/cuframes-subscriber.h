@@ -210,6 +210,7 @@ CUFRAMES_API CuframesFrame *cuframes_frame_ref (CuframesFrame * frame);
 CUFRAMES_API CuframesFrame *cuframes_frame_unref (CuframesFrame * frame);
 CUFRAMES_API const CuframesFrameInfo *cuframes_frame_get_info (const CuframesFrame * frame);
 CUFRAMES_API bool cuframes_frame_is_complete (const CuframesFrame * frame);
+CUFRAMES_API bool cuframes_frame_is_orphaned (const CuframesFrame * frame);
 CUFRAMES_API uint64_t cuframes_frame_get_address (const CuframesFrame * frame);
 CUFRAMES_API const void *cuframes_frame_get_metas (const CuframesFrame * frame);
 CUFRAMES_API CuframesArena *cuframes_frame_peek_arena (const CuframesFrame * frame);

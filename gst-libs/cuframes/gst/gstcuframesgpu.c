@@ -334,13 +334,15 @@ gst_cuframes_gpu_wrap_frame (GstCuframesGpu * self, CuframesFrame * frame, const
   const gboolean fenced = !completes_soon (frame);
   GstVideoInfo laid_out;
   GstMemory *memory;
-  gboolean complete = TRUE, on_stream = FALSE;
+  gboolean complete = TRUE, on_stream = FALSE, orphaned;
 
   lay_out_frame (info, caps_info, &laid_out);
   if (fenced && self->stream != NULL)
     on_stream = cuframes_arena_cuda_queue_wait (arena, gst_cuframes_compat_stream_get_handle (self->stream), info->fence_value) == 0;
-  if (fenced && !on_stream)
-    complete = cuframes_arena_cuda_wait_host (arena, info->fence_value, FENCE_NS) == 0;
+  /* Behind the wait: when the publisher is gone, another subscriber may have let it go before it was queued. */
+  orphaned = fenced && cuframes_frame_is_orphaned (frame);
+  if (orphaned || (fenced && !on_stream))
+    complete = cuframes_arena_cuda_wait_host (arena, info->fence_value, orphaned ? 0 : FENCE_NS) == 0;
   if (!complete) {
     release (owner);
     return NULL;
