@@ -18,8 +18,11 @@
 #define SLOT_BYTES 4096u
 #define SLOTS 4u
 #define WRITTEN 0x77
-/* How long somebody is looked at who is not to be let go. */
+/* How long somebody is looked at who is not to be let go; and beyond what memory is waited for whose GPU does not get there. */
 #define HELD_NS UINT64_C (200000000)
+#define HELD_LONG_NS UINT64_C (2500000000)
+/* Longer than anything takes that waits for no GPU. */
+#define PROMPT_NS UINT64_C (1000000000)
 
 /* Toolkits after 12 call another version by the plain name. */
 CUresult cuCtxCreate_v2 (CUcontext *, unsigned int, CUdevice);
@@ -205,6 +208,8 @@ answer (Reader *reader, const char *question)
     return next_is (reader, CUFRAMES_ITEM_FORMAT);
   if (strcmp (question, "is held") == 0)
     return STAYS (holds_still (reader), HELD_NS);
+  if (strcmp (question, "is held for long") == 0)
+    return STAYS (holds_still (reader), HELD_LONG_NS);
   if (strcmp (question, "is let go") == 0)
     return WAIT_UNTIL (!holds_still (reader)) && cuStreamQuery (reader->stream) == CUDA_SUCCESS;
   if (strcmp (question, "has it written") == 0)
@@ -334,10 +339,10 @@ a_publisher_that_said_goodbye_still_completes_its_frames (void)
 {
   Scene scene;
 
-  /* Its GPU does not get there while the memory is given back, so that this stays. */
   REQUIRE (scene_open (&scene));
   CHECK_EQUAL (child_ask (&scene.publisher, "goodbye"), 1);
   CHECK_EQUAL (child_ask (&scene.reader, "is disconnected"), 1);
+  CHECK_EQUAL (child_ask (&scene.reader, "is held for long"), 1);
   check_completed (&scene);
 }
 
@@ -349,6 +354,25 @@ a_publisher_that_said_goodbye_on_a_later_ring_still_completes_its_frames (void)
   REQUIRE (scene_open (&scene) && child_ask (&scene.publisher, "announce") == 1 && child_ask (&scene.reader, "has the next format") == 1);
   CHECK_EQUAL (child_ask (&scene.publisher, "goodbye"), 1);
   CHECK_EQUAL (child_ask (&scene.reader, "is disconnected"), 1);
+  check_completed (&scene);
+}
+
+/* Whose reader has gone on to the next ring, so that the memory of the one before is nobody's but the GPU's. */
+static void
+a_gpu_that_is_late_holds_up_no_newcomer (void)
+{
+  uint64_t start_ns;
+  Scene scene;
+  Child late;
+
+  REQUIRE (scene_open (&scene) && child_ask (&scene.publisher, "announce") == 1 && child_ask (&scene.reader, "has the next format") == 1);
+  start_ns = fixture_now_ns ();
+  CHECK (join (&late));
+  CHECK (fixture_is_slow () || fixture_now_ns () - start_ns < PROMPT_NS);
+  start_ns = fixture_now_ns ();
+  CHECK_EQUAL (child_ask (&scene.publisher, "goodbye"), 1);
+  CHECK (fixture_is_slow () || fixture_now_ns () - start_ns < PROMPT_NS);
+  CHECK_EQUAL (child_end (&late), 0);
   check_completed (&scene);
 }
 
@@ -421,6 +445,7 @@ static const FixtureTest tests[] = {
   {"who was evicted gets its frame all the same", who_was_evicted_gets_its_frame_all_the_same},
   {"a publisher that said goodbye still completes its frames", a_publisher_that_said_goodbye_still_completes_its_frames},
   {"a publisher that said goodbye on a later ring still completes its frames", a_publisher_that_said_goodbye_on_a_later_ring_still_completes_its_frames},
+  {"a GPU that is late holds up neither a newcomer nor the end of the channel", a_gpu_that_is_late_holds_up_no_newcomer},
   {"a publisher that said goodbye and ends too early lets go", a_publisher_that_said_goodbye_and_ends_too_early_lets_go},
   {"a publisher without descriptors drops readers and still completes their frames", a_publisher_without_descriptors_still_completes_its_frames},
   {"a rescue that fails is tried again", a_rescue_that_fails_is_tried_again},

@@ -16,7 +16,6 @@
 
 #define POLL_PAUSE_FIRST_NS 20000
 #define POLL_PAUSE_LONGEST_NS 500000
-#define SETTLE_NS UINT64_C (2000000000)
 
 _Static_assert (CUFRAMES_ARENA_CUDA_FENCE_WORDS * sizeof (uint64_t) == CUFRAMES_ARENA_CUDA_FENCE_BYTES, "the words fill the page");
 _Static_assert (CUFRAMES_ARENA_CUDA_FENCE_WORDS == CUFRAMES_FENCE_WORDS, "the mirror has a word for each");
@@ -88,12 +87,12 @@ is_registered_here (const CuframesArenaCuda *self)
 }
 
 /* Waits until every mirrored fence that was queued has been reached: frames are given back without waiting for them. False if the GPU does
- * not get there. */
+ * not get there in that time. */
 bool
-cuframes_arena_cuda_settle (CuframesArenaCuda *self)
+cuframes_arena_cuda_settle (CuframesArenaCuda *self, uint64_t timeout_ns)
 {
   const struct timespec pause = {.tv_nsec = POLL_PAUSE_FIRST_NS };
-  const uint64_t deadline_ns = cuframes_now_ns () + SETTLE_NS;
+  const uint64_t deadline_ns = cuframes_now_ns () + timeout_ns;
 
   for (uint32_t word = 0; is_registered_here (self) && word < CUFRAMES_FENCE_WORDS; word++)
     /* SYNC mirror: acquire; pairs with write_mirror(); without it the memory may be unmapped before what the GPU did last. */

@@ -51,7 +51,7 @@ CuframesArenaCuda *cuframes_arena_cuda_cast (CuframesArena * arena);
 CUresult cuframes_arena_cuda_map (CuframesArenaCuda * self, CuframesCudaMapping * mapping, uint64_t bytes, bool writable,
     const char **ret_call);
 bool cuframes_arena_cuda_adopt_mirror (CuframesArena * arena, void *pages, uint64_t page_bytes, uint64_t * words);
-bool cuframes_arena_cuda_settle (CuframesArenaCuda * self);
+bool cuframes_arena_cuda_settle (CuframesArenaCuda * self, uint64_t timeout_ns);
 void cuframes_arena_cuda_drop_mirror (CuframesArenaCuda * self);
 CUresult cuframes_arena_cuda_write_fences (CuframesArenaCuda * self, CUdeviceptr address, const uint64_t * words);
 

@@ -62,15 +62,15 @@ cuframes_arena_cuda_map (CuframesArenaCuda *self, CuframesCudaMapping *mapping, 
   return result;
 }
 
-static void *
-free_arena (void *data)
+/* How long whoever lets go of the last reference is held up by a GPU that is late; it may have others to serve, as a publisher's server has. */
+#define SETTLE_HERE_NS 20000000u
+#define SETTLE_NS 2000000000u
+
+static void
+undo (CuframesArenaCuda *self)
 {
-  CuframesArenaCuda *self = data;
   bool entered;
 
-  /* What a GPU still writes to stays until the process ends. */
-  if (!cuframes_arena_cuda_settle (self))
-    return NULL;
   /* Memory is the process's and not the context's: without the context it can be given back all the same. */
   entered = cuframes_cuda_device_enter (self->device) == 0;
   cuframes_arena_cuda_drop_mirror (self);
@@ -85,6 +85,24 @@ free_arena (void *data)
   pthread_mutex_destroy (&self->lock);
   cuframes_cuda_device_unref (self->device);
   free (self);
+}
+
+static void *
+free_late (void *data)
+{
+  /* What a GPU still writes to then stays until the process ends. */
+  if (cuframes_arena_cuda_settle (data, SETTLE_NS))
+    undo (data);
+  return NULL;
+}
+
+static void *
+free_arena (void *data)
+{
+  if (cuframes_arena_cuda_settle (data, SETTLE_HERE_NS))
+    undo (data);
+  else
+    cuframes_cuda_run_apart (free_late, data);
   return NULL;
 }
 

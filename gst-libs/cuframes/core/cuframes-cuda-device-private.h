@@ -40,4 +40,6 @@ bool cuframes_cuda_device_reaches (const CuframesCudaDevice * device, CUdevice o
 void cuframes_cuda_describe (const CuframesCudaDriver * driver, CUdevice device, char name[CUFRAMES_CUDA_NAME_BYTES]);
 void cuframes_cuda_describe_uuid (const uint8_t uuid[CUFRAMES_UUID_BYTES], char text[CUFRAMES_CUDA_NAME_BYTES]);
 
+void cuframes_cuda_run_apart (void *(*function) (void *argument), void *argument);
+
 #endif

@@ -520,6 +520,24 @@ cuframes_cuda_device_when_done (CuframesCudaDevice *device, struct CUstream_st *
   return r;
 }
 
+static bool
+run_in_thread (void *(*function) (void *argument), void *argument)
+{
+  pthread_attr_t attributes;
+  sigset_t all, before;
+  pthread_t thread;
+  int r;
+
+  pthread_attr_init (&attributes);
+  pthread_attr_setdetachstate (&attributes, PTHREAD_CREATE_DETACHED);
+  sigfillset (&all);
+  pthread_sigmask (SIG_SETMASK, &all, &before);
+  r = pthread_create (&thread, &attributes, function, argument);
+  pthread_sigmask (SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy (&attributes);
+  return r == 0;
+}
+
 /**
  * cuframes_cuda_run_outside_callbacks:
  * @function: what to call; its result is not used
@@ -533,19 +551,16 @@ cuframes_cuda_device_when_done (CuframesCudaDevice *device, struct CUstream_st *
 void
 cuframes_cuda_run_outside_callbacks (void *(*function) (void *argument), void *argument)
 {
-  pthread_attr_t attributes;
-  sigset_t all, before;
-  pthread_t thread;
-
-  if (!in_callback) {
+  if (in_callback)
+    run_in_thread (function, argument);
+  else
     function (argument);
-    return;
-  }
-  pthread_attr_init (&attributes);
-  pthread_attr_setdetachstate (&attributes, PTHREAD_CREATE_DETACHED);
-  sigfillset (&all);
-  pthread_sigmask (SIG_SETMASK, &all, &before);
-  pthread_create (&thread, &attributes, function, argument);
-  pthread_sigmask (SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy (&attributes);
+}
+
+/* In a thread of its own, or here if there is none to be had. Not from a callback. */
+void
+cuframes_cuda_run_apart (void *(*function) (void *argument), void *argument)
+{
+  if (!run_in_thread (function, argument))
+    function (argument);
 }
