@@ -49,7 +49,7 @@ welcome (int fd)
 
   if (pipe2 (wake, O_CLOEXEC | O_NONBLOCK) != 0)
     return 1;
-  r = cuframes_channel_send (fd, &message, &wake[0], 1);
+  r = cuframes_channel_send (fd, &message, (int[]) { wake[0], wake[0] }, 2);
   close (wake[0]);
   close (wake[1]);
   for (int i = 0; r == 0 && i < TELLERS; i++) {
