@@ -9,24 +9,34 @@
 #include "cuframes-fork-guard.h"
 #include "cuframes-util.h"
 
+static int
+open_pipe (CuframesLife *life)
+{
+  int fds[2], r;
+
+  cuframes_fork_guard_hold ();
+  r = pipe2 (fds, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+  if (r == 0) {
+    life->read_fd = fds[0];
+    life->write_fd = fds[1];
+    r = cuframes_fork_guard_add (life->write_fd);
+  }
+  cuframes_fork_guard_let_go ();
+  return r;
+}
+
 /* 0 or a negative errno. */
 int
 cuframes_life_new (CuframesLife **ret_life)
 {
   CuframesLife *life = calloc (1, sizeof *life);
-  int fds[2], r;
+  int r;
 
   if (life == NULL)
     return -ENOMEM;
-  if (pipe2 (fds, O_CLOEXEC | O_NONBLOCK) < 0) {
-    r = -errno;
-    free (life);
-    return r;
-  }
-  life->read_fd = fds[0];
-  life->write_fd = fds[1];
+  life->read_fd = life->write_fd = -1;
   __atomic_store_n (&life->references, 1, __ATOMIC_RELAXED);
-  r = cuframes_fork_guard_add (life->write_fd);
+  r = open_pipe (life);
   if (r < 0)
     cuframes_life_unref (life);
   else
