@@ -177,7 +177,8 @@ static void
 lose (Session *self, const gchar *text, gboolean is_final)
 {
   const PublishSessionConfig *config = self->config;
-  gchar *const harmless = publish_place_hide_secret (&config->place, text), *const sentence = g_strdup_printf ("%s: %s", config->place.shown, harmless);
+  gchar *const harmless = publish_place_hide_secret (&config->place, text);
+  gchar *const sentence = g_strdup_printf ("%s: %s", config->place.shown, harmless);
 
   drop_input (self);
   if (!self->was_live && (is_final || now_ns () - self->begun_ns >= config->timeout_ns || !config->reconnect))
