@@ -48,7 +48,7 @@ struct _GstCuframesDepay
 
   /* Under the object lock */
   gint cuda_device_id;
-  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
+  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here; under the element's lock */
   guint64 buffers, bytes, missed, invalid;
 
   /* Streaming thread, between READY and PAUSED */
@@ -413,7 +413,7 @@ depay_src_query (GstPad * pad, GstObject * parent, GstQuery * query)
 {
   GstCuframesDepay *self = GST_CUFRAMES_DEPAY (parent);
 
-  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (self), query, self->cuda_context))
+  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (self), query, &self->cuda_context))
     return TRUE;
   return gst_pad_query_default (pad, parent, query);
 }
@@ -450,7 +450,7 @@ close_all (GstCuframesDepay * self)
   g_clear_pointer (&self->events, g_ptr_array_unref);
   gst_clear_caps (&self->caps);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
-  gst_clear_object (&self->cuda_context);
+  gst_cuframes_gpu_clear_context (GST_ELEMENT (self), &self->cuda_context);
 }
 
 static GstStateChangeReturn
@@ -516,7 +516,7 @@ depay_get_property (GObject * object, guint id, GValue * value, GParamSpec * spe
 static void
 depay_finalize (GObject * object)
 {
-  gst_clear_object (&GST_CUFRAMES_DEPAY (object)->cuda_context);
+  gst_cuframes_gpu_clear_context (GST_ELEMENT (object), &GST_CUFRAMES_DEPAY (object)->cuda_context);
   G_OBJECT_CLASS (gst_cuframes_depay_parent_class)->finalize (object);
 }
 

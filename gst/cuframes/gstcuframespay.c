@@ -57,7 +57,7 @@ struct _GstCuframesPay
   guint max_held;
   guint64 wait_timeout_ns;
   gint cuda_device_id;
-  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
+  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here; under the element's lock */
   guint64 buffers, copies, drops, bytes;
 
   /* Streaming thread, between READY and PAUSED */
@@ -150,7 +150,7 @@ pay_sink_query (GstPad * pad, GstObject * parent, GstQuery * query)
 {
   GstCuframesPay *self = GST_CUFRAMES_PAY (parent);
 
-  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (self), query, self->cuda_context))
+  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (self), query, &self->cuda_context))
     return TRUE;
   if (GST_QUERY_TYPE (query) == GST_QUERY_ALLOCATION)
     return propose_allocation (self, query);
@@ -411,7 +411,7 @@ close_all (GstCuframesPay * self)
   GST_PAD_STREAM_LOCK (self->sinkpad);
   self->exporter = gst_cuframes_exporter_free (self->exporter);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
-  gst_clear_object (&self->cuda_context);
+  gst_cuframes_gpu_clear_context (GST_ELEMENT (self), &self->cuda_context);
   GST_PAD_STREAM_UNLOCK (self->sinkpad);
 }
 
@@ -498,7 +498,7 @@ pay_finalize (GObject * object)
   GstCuframesPay *self = GST_CUFRAMES_PAY (object);
 
   self->holds = gst_cuframes_holds_free (self->holds);
-  gst_clear_object (&self->cuda_context);
+  gst_cuframes_gpu_clear_context (GST_ELEMENT (self), &self->cuda_context);
   G_OBJECT_CLASS (gst_cuframes_pay_parent_class)->finalize (object);
 }
 

@@ -19,7 +19,7 @@ struct _GstCuframesSink
   gboolean open;                /* or about to be; under the object lock */
   CuframesPublisher *publisher; /* once it is there; under the object lock */
   GArray *early;                /* descriptors of connections that were added before; under the object lock */
-  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
+  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here; under the element's lock */
 
   /* Streaming thread */
   GstCuframesPublication *publication;

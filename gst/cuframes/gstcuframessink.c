@@ -191,7 +191,7 @@ close_publisher (GstCuframesSink * self)
   g_clear_pointer (&self->publication, gst_cuframes_publication_free);
   g_clear_pointer (&self->packets, gst_cuframes_packet_publication_free);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
-  gst_clear_object (&self->cuda_context);
+  gst_cuframes_gpu_clear_context (GST_ELEMENT (self), &self->cuda_context);
   gst_cuframes_timing_clear (&self->timing);
   GST_PAD_STREAM_UNLOCK (GST_BASE_SINK_PAD (self));
   cuframes_publisher_free (publisher);
@@ -326,7 +326,7 @@ sink_query (GstBaseSink * sink, GstQuery * query)
 {
   GstCaps *caps;
 
-  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (sink), query, GST_CUFRAMES_SINK (sink)->cuda_context))
+  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (sink), query, &GST_CUFRAMES_SINK (sink)->cuda_context))
     return TRUE;
   if (GST_QUERY_TYPE (query) == GST_QUERY_ACCEPT_CAPS) {
     gst_query_parse_accept_caps (query, &caps);

@@ -17,7 +17,7 @@ struct _GstCuframesSrc
   GstCuframesSrcSettings settings;       /* under the object lock until it is open, and then as they are */
   gboolean open;                /* or about to be; under the object lock */
   CuframesSubscriber *subscriber;       /* once it is there; under the object lock */
-  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here */
+  GstObject *cuda_context;      /* a GstCudaContext, from the neighbours or made here; under the element's lock */
   GstClockTime latency;         /* the publisher's */
 
   gboolean ending;              /* the application sent EOS; under the base class's live_lock */

@@ -120,7 +120,7 @@ close_subscriber (GstCuframesSrc * self)
   g_clear_pointer (&self->packets, gst_cuframes_packet_subscription_free);
   g_queue_clear_full (&self->ready, (GDestroyNotify) gst_buffer_unref);
   g_clear_pointer (&self->gpu, gst_cuframes_gpu_unref);
-  gst_clear_object (&self->cuda_context);
+  gst_cuframes_gpu_clear_context (GST_ELEMENT (self), &self->cuda_context);
   gst_cuframes_timing_clear (&self->timing);
   g_clear_pointer (&self->path, g_free);
   close_socket (self);
@@ -213,7 +213,7 @@ src_query (GstBaseSrc * src, GstQuery * query)
 {
   GstCuframesSrc *self = GST_CUFRAMES_SRC (src);
 
-  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (self), query, self->cuda_context))
+  if (gst_cuframes_gpu_answer_query (GST_ELEMENT (self), query, &self->cuda_context))
     return TRUE;
   if (GST_QUERY_TYPE (query) != GST_QUERY_LATENCY)
     return GST_BASE_SRC_CLASS (gst_cuframes_src_parent_class)->query (src, query);

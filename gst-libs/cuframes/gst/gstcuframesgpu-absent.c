@@ -22,9 +22,14 @@ gst_cuframes_gpu_set_context (GstElement * element, GstContext * context, gint d
 }
 
 gboolean
-gst_cuframes_gpu_answer_query (GstElement * element, GstQuery * query, GstObject * cuda_context)
+gst_cuframes_gpu_answer_query (GstElement * element, GstQuery * query, GstObject ** cuda_context)
 {
   return FALSE;
+}
+
+void
+gst_cuframes_gpu_clear_context (GstElement * element, GstObject ** cuda_context)
+{
 }
 
 GstCuframesGpu *

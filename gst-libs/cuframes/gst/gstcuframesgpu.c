@@ -44,16 +44,56 @@ gst_cuframes_gpu_check_caps (const GstCaps * caps, const GstVideoInfo * info, GE
   return FALSE;
 }
 
+/* (transfer full) (nullable): neighbours ask in their threads while the element's own may close it. */
+static GstCudaContext *
+ref_context (GstElement * element, GstObject ** cuda_context)
+{
+  GstCudaContext *context;
+
+  GST_OBJECT_LOCK (element);
+  context = *cuda_context == NULL ? NULL : gst_object_ref (*cuda_context);
+  GST_OBJECT_UNLOCK (element);
+  return context;
+}
+
+/* Any thread, as the two below. cuda_context is the element's and is NULL at first. */
 void
 gst_cuframes_gpu_set_context (GstElement * element, GstContext * context, gint device_id, GstObject ** cuda_context)
 {
-  gst_cuda_handle_set_context (element, context, device_id, (GstCudaContext **) cuda_context);
+  GstCudaContext *own = ref_context (element, cuda_context);
+
+  /* Not under the lock, which it may take to name the element. */
+  gst_cuda_handle_set_context (element, context, device_id, &own);
+  GST_OBJECT_LOCK (element);
+  if (*cuda_context == NULL)
+    *cuda_context = (GstObject *) g_steal_pointer (&own);
+  GST_OBJECT_UNLOCK (element);
+  gst_clear_object (&own);
 }
 
 gboolean
-gst_cuframes_gpu_answer_query (GstElement * element, GstQuery * query, GstObject * cuda_context)
+gst_cuframes_gpu_answer_query (GstElement * element, GstQuery * query, GstObject ** cuda_context)
 {
-  return GST_QUERY_TYPE (query) == GST_QUERY_CONTEXT && gst_cuda_handle_context_query (element, query, (GstCudaContext *) cuda_context);
+  GstCudaContext *context;
+  gboolean answered;
+
+  if (GST_QUERY_TYPE (query) != GST_QUERY_CONTEXT)
+    return FALSE;
+  context = ref_context (element, cuda_context);
+  answered = gst_cuda_handle_context_query (element, query, context);
+  gst_clear_object (&context);
+  return answered;
+}
+
+void
+gst_cuframes_gpu_clear_context (GstElement * element, GstObject ** cuda_context)
+{
+  GstObject *context;
+
+  GST_OBJECT_LOCK (element);
+  context = g_steal_pointer (cuda_context);
+  GST_OBJECT_UNLOCK (element);
+  gst_clear_object (&context);
 }
 
 /* (nullable) (transfer full): on failure text says what is missing. cuda_context is the element's, set by its neighbours or here. */
@@ -62,6 +102,7 @@ gst_cuframes_gpu_new (GstElement * element, gint device_id, GstObject ** cuda_co
 {
   gchar said[CUFRAMES_TEXT_BYTES] = "";
   GstCuframesGpu *self;
+  GstCudaContext *context;
   GstAllocator *allocator;
   GError *error = NULL;
 
@@ -75,21 +116,26 @@ gst_cuframes_gpu_new (GstElement * element, gint device_id, GstObject ** cuda_co
         "host memory (cudadownload before the sink)");
     return NULL;
   }
-  if (!gst_cuda_ensure_element_context (element, device_id, (GstCudaContext **) cuda_context)) {
+  /* It sets the pointer without the lock, which it cannot be called under: neighbours that it asks hand their context to the element. */
+  gst_cuda_ensure_element_context (element, device_id, (GstCudaContext **) cuda_context);
+  context = ref_context (element, cuda_context);
+  if (context == NULL) {
     *text = g_strdup_printf ("CUDA cannot be used on device %d: the driver gave no context; see that a GPU is there (nvidia-smi) and "
         "that this process may use it", device_id);
     return NULL;
   }
-  allocator = gst_cuda_vmm_allocator_new ((GstCudaContext *) *cuda_context, &error);
+  allocator = gst_cuda_vmm_allocator_new (context, &error);
   if (allocator == NULL) {
     *text = g_strdup (error->message);
     g_clear_error (&error);
+    gst_object_unref (context);
     return NULL;
   }
   self = g_new0 (GstCuframesGpu, 1);
   g_atomic_ref_count_init (&self->references);
   self->allocator = GST_CUDA_VMM_ALLOCATOR (allocator);
-  self->stream = gst_cuframes_compat_stream_new ((GstCudaContext *) *cuda_context);
+  self->stream = gst_cuframes_compat_stream_new (context);
+  gst_object_unref (context);
   return self;
 }
 

@@ -25,7 +25,10 @@ void             gst_cuframes_gpu_set_context     (GstElement * element,
 
 gboolean         gst_cuframes_gpu_answer_query    (GstElement * element,
                                                    GstQuery * query,
-                                                   GstObject * cuda_context);
+                                                   GstObject ** cuda_context);
+
+void             gst_cuframes_gpu_clear_context   (GstElement * element,
+                                                   GstObject ** cuda_context);
 
 GstCuframesGpu * gst_cuframes_gpu_new             (GstElement * element,
                                                    gint device_id,
