@@ -91,6 +91,28 @@ cuframes_fork_guard_add (int fd)
   return r;
 }
 
+/* A pipe whose writing end is guarded, since its hang-up is to be heard; neither end waits. 0 or a negative errno. Any thread. */
+int
+cuframes_fork_guard_pipe (int *ret_read_fd, int *ret_write_fd)
+{
+  int fds[2], r;
+
+  cuframes_fork_guard_hold ();
+  r = pipe2 (fds, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+  if (r == 0) {
+    r = cuframes_fork_guard_add (fds[1]);
+    if (r < 0) {
+      cuframes_close (fds[0]);
+      cuframes_close (fds[1]);
+    } else {
+      *ret_read_fd = fds[0];
+      *ret_write_fd = fds[1];
+    }
+  }
+  cuframes_fork_guard_let_go ();
+  return r;
+}
+
 /* One that is not there is passed over. Any thread. */
 void
 cuframes_fork_guard_remove (int fd)

@@ -1,29 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A pipe that nobody writes to, by whose hang-up other processes learn that nothing in this one will write to shared memory any more: it has
  * died, or all who could have let go. Knows neither who holds it nor who is told. */
-#define _GNU_SOURCE
 #include "cuframes-life.h"
-
-#include <fcntl.h>
 
 #include "cuframes-fork-guard.h"
 #include "cuframes-util.h"
-
-static int
-open_pipe (CuframesLife *life)
-{
-  int fds[2], r;
-
-  cuframes_fork_guard_hold ();
-  r = pipe2 (fds, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
-  if (r == 0) {
-    life->read_fd = fds[0];
-    life->write_fd = fds[1];
-    r = cuframes_fork_guard_add (life->write_fd);
-  }
-  cuframes_fork_guard_let_go ();
-  return r;
-}
 
 /* 0 or a negative errno. */
 int
@@ -34,14 +15,14 @@ cuframes_life_new (CuframesLife **ret_life)
 
   if (life == NULL)
     return -ENOMEM;
-  life->read_fd = life->write_fd = -1;
+  r = cuframes_fork_guard_pipe (&life->read_fd, &life->write_fd);
+  if (r < 0) {
+    free (life);
+    return r;
+  }
   __atomic_store_n (&life->references, 1, __ATOMIC_RELAXED);
-  r = open_pipe (life);
-  if (r < 0)
-    cuframes_life_unref (life);
-  else
-    *ret_life = life;
-  return r;
+  *ret_life = life;
+  return 0;
 }
 
 CuframesLife *

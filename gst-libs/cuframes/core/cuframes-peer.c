@@ -21,16 +21,8 @@
 static int
 open_wake_pipe (CuframesPeer *peer)
 {
-  int fds[2], r;
+  int r = cuframes_fork_guard_pipe (&peer->wake_read_fd, &peer->wake_write_fd);
 
-  cuframes_fork_guard_hold ();
-  r = pipe2 (fds, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
-  if (r == 0) {
-    peer->wake_read_fd = fds[0];
-    peer->wake_write_fd = fds[1];
-    r = cuframes_fork_guard_add (peer->wake_write_fd);
-  }
-  cuframes_fork_guard_let_go ();
   if (r == 0)
     /* One page is as small as a pipe gets; it only ever holds a few bytes. */
     fcntl (peer->wake_write_fd, F_SETPIPE_SZ, (int) CUFRAMES_PAGE_BYTES);
