@@ -257,7 +257,8 @@ gst_cuframes_subscription_wrap (GstCuframesSubscription * self, CuframesFrame * 
   const gboolean on_gpu = cuframes_arena_get_kind (cuframes_frame_peek_arena (frame)) == CUFRAMES_MEMORY_CUDA;
   GstBuffer *buffer;
 
-  if (self->caps == NULL || on_gpu != gst_cuframes_gpu_caps_are_gpu (self->caps) || (!gst_cuframes_frame_layout_is (info, &self->layout) && !gst_cuframes_frame_layout_fits (info, &self->info))) {
+  if (self->caps == NULL || on_gpu != gst_cuframes_gpu_caps_are_gpu (self->caps)
+      || (!gst_cuframes_frame_layout_is (info, &self->layout) && !gst_cuframes_frame_layout_fits (info, &self->info))) {
     g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "The publisher sent a frame that does not fit its own format");
     cuframes_frame_unref (frame);
     return NULL;
