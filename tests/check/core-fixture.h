@@ -64,16 +64,17 @@ CuframesSubscriber *sink_open (const char *channel, const CuframesSubscriberConf
 int sink_next (CuframesSubscriber * subscriber, CuframesItem * item);
 bool sink_expect (CuframesSubscriber * subscriber, CuframesItemKind kind, CuframesItem * item);
 bool frame_is_whole (CuframesFrame * frame);
-/* "P" a packet, "F" a frame, "R" a format, "C" connected, "D" the end, "E" the end of the stream, "!" what is torn, else an event's text; as many
- * as there are at once. */
-void sink_describe (CuframesSubscriber * subscriber, char *story, size_t story_bytes);
+/* "P" a packet, "F" a frame, "R" a format, "C" connected, "D" the end, "E" the end of the stream, "!" what is torn, else an event's text; waits
+ * for as much as is expected, and then for what is not. */
+void sink_describe (CuframesSubscriber * subscriber, const char *expected, char *story, size_t story_bytes);
 #define CHECK_STORY(subscriber, expected) \
   do { \
     char story_[1024]; \
-    sink_describe (subscriber, story_, sizeof story_); \
+    sink_describe (subscriber, expected, story_, sizeof story_); \
     if (strcmp (story_, expected) != 0) { \
       fprintf (stderr, "  the story is \"%s\"\n", story_); \
-      fixture_fail (__FILE__, __LINE__, __func__, "it is \"" expected "\""); \
+      fprintf (stderr, "  and not \"%s\"\n", expected); \
+      fixture_fail (__FILE__, __LINE__, __func__, "the story is as expected"); \
     } \
   } while (0)
 void fill_words (uint64_t * words, size_t byte_count, uint64_t number);

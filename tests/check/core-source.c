@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+/* How long is looked for what was not expected. */
+#define SURPLUS_NS 20000000u
+
 const char *
 fixture_socket (const char *channel)
 {
@@ -127,12 +130,13 @@ frame_is_whole (CuframesFrame *frame)
 }
 
 void
-sink_describe (CuframesSubscriber *subscriber, char *story, size_t story_bytes)
+sink_describe (CuframesSubscriber *subscriber, const char *expected, char *story, size_t story_bytes)
 {
   CuframesItem item;
 
   story[0] = 0;
-  while (cuframes_subscriber_next (subscriber, 20000000, &item) == 0 && strlen (story) + 32 < story_bytes) {
+  while (cuframes_subscriber_next (subscriber, strlen (story) < strlen (expected) ? FIXTURE_BOUND_NS : SURPLUS_NS, &item) == 0
+      && strlen (story) + 32 < story_bytes) {
     char *end = story + strlen (story);
     if (item.kind == CUFRAMES_ITEM_EVENT && item.event_kind == CUFRAMES_EVENT_EOS)
       strcpy (end, "E ");
