@@ -87,11 +87,24 @@ undo (CuframesArenaCuda *self)
   free (self);
 }
 
+/* A context that has failed runs nothing any more, and never gets to what was queued there. */
+static bool
+has_failed (CuframesArenaCuda *self)
+{
+  CUresult result;
+
+  if (cuframes_cuda_device_enter (self->device) != 0)
+    return true;
+  result = self->device->driver->stream_query (self->device->stream);
+  cuframes_cuda_device_leave (self->device);
+  return result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY;
+}
+
 static void *
 free_late (void *data)
 {
   /* What a GPU still writes to then stays until the process ends. */
-  if (cuframes_arena_cuda_settle (data, SETTLE_NS))
+  if (cuframes_arena_cuda_settle (data, SETTLE_NS) || has_failed (data))
     undo (data);
   return NULL;
 }

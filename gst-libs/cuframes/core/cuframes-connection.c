@@ -93,13 +93,19 @@ cuframes_connection_dial (const char *path, int *ret_fd)
 
   if (r < 0)
     return r;
+  cuframes_fork_guard_hold ();
   fd = socket (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0)
-    return -errno;
+  r = fd < 0 ? -errno : cuframes_fork_guard_add (fd);
+  cuframes_fork_guard_let_go ();
+  if (r < 0)
+    return r;
   if (connect (fd, (struct sockaddr *) &address, length) == 0) {
     *ret_fd = cuframes_steal_fd (&fd);
     return 0;
   }
+  r = errno;
+  cuframes_fork_guard_remove (fd);
+  errno = r;
   if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR)
     return CUFRAMES_E_ABSENT;
   return errno == EAGAIN || errno == EINTR ? CUFRAMES_E_FULL : -errno;
@@ -131,6 +137,7 @@ cuframes_connection_begin (int take_fd, const CuframesHello *hello, CuframesConn
   int r;
 
   if (connection == NULL) {
+    cuframes_fork_guard_remove (take_fd);
     cuframes_close (take_fd);
     return -ENOMEM;
   }
@@ -234,6 +241,8 @@ cuframes_connection_unref (CuframesConnection *connection)
 {
   if (connection == NULL || __atomic_fetch_sub (&connection->references, 1, __ATOMIC_ACQ_REL) != 1)
     return NULL;
+  /* For the publisher to hear of it though a child was forked just now. */
+  shutdown (connection->fd, SHUT_RDWR);
   cuframes_fork_guard_remove (connection->fd);
   connection->fd = cuframes_close (connection->fd);
   connection->wake_fd = cuframes_close (connection->wake_fd);

@@ -67,7 +67,17 @@ cuframes_fork_guard_let_go (void)
   pthread_mutex_unlock (&making);
 }
 
-/* The descriptor stays the caller's, who removes it before closing it. 0 or -ENOMEM. Any thread. */
+/* Under the lock. */
+static bool
+is_guarded (int fd)
+{
+  for (size_t i = 0; i < guarded_count; i++)
+    if (guarded[i] == fd)
+      return true;
+  return false;
+}
+
+/* The descriptor stays the caller's, who removes it before closing it. Twice is once. 0 or -ENOMEM. Any thread. */
 int
 cuframes_fork_guard_add (int fd)
 {
@@ -75,6 +85,10 @@ cuframes_fork_guard_add (int fd)
 
   pthread_once (&once, install);
   pthread_mutex_lock (&lock);
+  if (is_guarded (fd)) {
+    pthread_mutex_unlock (&lock);
+    return 0;
+  }
   if (guarded_count == guarded_capacity) {
     size_t capacity = guarded_capacity == 0 ? 64 : 2 * guarded_capacity;
     int *grown = realloc (guarded, capacity * sizeof *grown);

@@ -160,9 +160,23 @@ make_directory (const char *path)
 }
 
 /* The lock is the last to go, and its file goes while it is held. */
+/* Those who were not let in yet: with their connections goes what they sent, which may take the kernel as long as they like. */
+static void
+turn_away (const CuframesListener *listener)
+{
+  for (int i = 0; listener->fd >= 0 && i < SOMAXCONN; i++) {
+    const int fd = accept4 (listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+      return;
+    close (fd);
+  }
+}
+
 static void
 close_all (CuframesListener *listener)
 {
+  if (listener->owner == getpid ())
+    turn_away (listener);
   cuframes_fork_guard_hold ();
   if (listener->fd >= 0)
     cuframes_fork_guard_remove (listener->fd);

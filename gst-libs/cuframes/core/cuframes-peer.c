@@ -15,8 +15,9 @@
 #include "cuframes-util.h"
 
 /* A wake-up takes some microseconds. */
-#define COSTLY_WAKE_NS 250000u
+#define COSTLY_WAKE_NS UINT64_C (250000)
 #define COSTLY_WAKES_MAX 16u
+#define MEASURED_WAKES 1024u
 
 static int
 open_wake_pipe (CuframesPeer *peer)
@@ -307,23 +308,32 @@ flush_one (CuframesPeer *peer, CuframesRing *current)
 
 /* One byte on the pipe, whether it sleeps or not. A full pipe wakes as well.
  * The kernel tells here everybody who watches the pipe: who watches it from ten thousand places lets each of its wake-ups take a millisecond of
- * the publisher. Time passes for other reasons, too, so after one that took long the next is measured by the processor's time. */
+ * the publisher. Time passes for other reasons, too, so after one that took long the next are measured by the processor's time, and what each
+ * takes more than it should is owed until others take less. */
 void
 cuframes_peer_poke (CuframesPeer *peer, char why)
 {
-  const clockid_t clock = peer->costly_wakes == 0 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
+  const bool measured = peer->measured_wakes > 0;
+  const clockid_t clock = measured ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
   const uint64_t start = cuframes_clock_ns (clock);
+  uint64_t cost_ns;
 
   if (peer->wake_write_fd < 0 || write (peer->wake_write_fd, &why, 1) >= 0)
     peer->wakeups++;
-  peer->costly_wakes = cuframes_clock_ns (clock) - start < COSTLY_WAKE_NS ? 0 : peer->costly_wakes + 1;
+  cost_ns = cuframes_clock_ns (clock) - start;
+  if (measured) {
+    peer->measured_wakes--;
+    peer->wake_debt_ns = peer->wake_debt_ns + cost_ns > COSTLY_WAKE_NS ? peer->wake_debt_ns + cost_ns - COSTLY_WAKE_NS : 0;
+  }
+  if (cost_ns >= COSTLY_WAKE_NS)
+    peer->measured_wakes = MEASURED_WAKES;
 }
 
 /* Whether it makes waking it cost what no sleeping reader costs. */
 bool
 cuframes_peer_is_costly (const CuframesPeer *peer)
 {
-  return peer->costly_wakes > COSTLY_WAKES_MAX;
+  return peer->wake_debt_ns > COSTLY_WAKES_MAX * COSTLY_WAKE_NS;
 }
 
 /* Sends what can be sent, and wakes the peer over it. 0 or CUFRAMES_E_FULL; CUFRAMES_E_CLOSED if the peer is gone;

@@ -49,6 +49,7 @@ struct _CuframesPublisher
   CuframesRing *old_rings;      /* superseded; the server forgets those that no peer refers to, because unmapping takes its time */
   uint32_t generation;
   uint64_t head;
+  uint64_t claim_start_ns;      /* since when the frame waits that is published next; 0 if it does not */
   uint64_t event_serial;
   CuframesSticky *stickies;
   CuframesPublisherStats stats; /* the counters of it */

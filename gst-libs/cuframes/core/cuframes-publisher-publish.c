@@ -95,9 +95,10 @@ static int
 make_room (CuframesPublisher *publisher, CuframesRing *ring)
 {
   const bool waits = publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT;
-  const uint64_t start = waits ? cuframes_now_ns () : 0;
+  const uint64_t start = !waits ? 0 : publisher->claim_start_ns != 0 ? publisher->claim_start_ns : cuframes_now_ns ();
   int r;
 
+  publisher->claim_start_ns = 0;
   /* Each time, not only when room is short: slots that somebody takes beyond its budget are frames that pass the others by. */
   drop_violators (publisher);
   r = look_for_room (publisher, ring, waits);
@@ -254,8 +255,8 @@ may_wait (CuframesPublisher *publisher, const CuframesRing *ring)
  * @ret_slot: (out): the slot
  *
  * Takes a slot to copy a frame into, which cuframes_publisher_publish() or cuframes_ring_release() takes back. Unlike
- * cuframes_ring_claim(), which a producer calls for the frames that it writes, it waits as long as the publisher's policy on overflow says. Any
- * thread, one at a time.
+ * cuframes_ring_claim(), which a producer calls for the frames that it writes, it waits as long as the publisher's policy on overflow says; what
+ * it has waited counts when the frame is published. Any thread, one at a time.
  *
  * Returns: 0; %CUFRAMES_E_FULL if there is none, which is counted as a dropped frame; %CUFRAMES_E_CANCELLED while flushing; %CUFRAMES_E_ABSENT if
  * @ring is not current and has no slot
@@ -267,20 +268,21 @@ cuframes_publisher_claim (CuframesPublisher *publisher, CuframesRing *ring, uint
 {
   const uint64_t timeout_ns = publisher->config.overflow == CUFRAMES_OVERFLOW_WAIT ? publisher->config.overflow_timeout_ns : 0;
   const uint64_t start = cuframes_now_ns ();
+  uint64_t passed = 0;
   int r;
 
-  while ((r = cuframes_ring_claim (ring, 0, ret_slot)) == CUFRAMES_E_FULL) {
-    const uint64_t passed = cuframes_now_ns () - start;
-    if (passed >= timeout_ns) {
-      cuframes_publisher_count_drop (publisher);
-      break;
-    }
+  while ((r = cuframes_ring_claim (ring, 0, ret_slot)) == CUFRAMES_E_FULL && passed < timeout_ns) {
     r = may_wait (publisher, ring);
     if (r == 0)
       r = cuframes_ring_wait_released (ring, timeout_ns - passed);
     if (r != 0)
       break;
+    passed = cuframes_now_ns () - start;
   }
+  pthread_mutex_lock (&publisher->lock);
+  publisher->claim_start_ns = r == 0 && passed > 0 ? start : 0;
+  publisher->stats.dropped += r == CUFRAMES_E_FULL;
+  pthread_mutex_unlock (&publisher->lock);
   return r;
 }
 

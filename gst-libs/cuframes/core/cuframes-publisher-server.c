@@ -125,9 +125,11 @@ take_dead (CuframesServer *server)
       dead = publisher->peers[i];
       publisher->peers[i] = publisher->peers[--publisher->peer_count];
     }
-  if (dead != NULL && dead->announced)
-    cuframes_server_notice (server, false, dead);
-  pthread_cond_broadcast (&publisher->changed);
+  if (dead != NULL) {
+    if (dead->announced)
+      cuframes_server_notice (server, false, dead);
+    pthread_cond_broadcast (&publisher->changed);
+  }
   pthread_mutex_unlock (&publisher->lock);
   return dead;
 }

@@ -21,4 +21,9 @@ gboolean             gst_cuda_vmm_allocator_lay_out      (GstCudaVmmAllocator * 
 CUFRAMES_API
 void                 gst_cuda_vmm_memory_detach_stream   (GstMemory * memory);
 
+CUFRAMES_API
+GstMemory *          gst_cuda_vmm_allocator_alloc_as     (GstCudaVmmAllocator * allocator,
+                                                          const GstVideoInfo * laid_out,
+                                                          GError ** error);
+
 G_END_DECLS

@@ -204,6 +204,24 @@ gst_cuda_vmm_allocator_lay_out (GstCudaVmmAllocator * allocator, const GstVideoI
   return TRUE;
 }
 
+/* As gst_cuda_vmm_allocator_alloc(), laid out as laid_out says. */
+GstMemory *
+gst_cuda_vmm_allocator_alloc_as (GstCudaVmmAllocator * allocator, const GstVideoInfo * laid_out, GError ** error)
+{
+  CuframesArena *arena = NULL;
+  GstMemory *memory;
+  gint r;
+
+  r = cuframes_arena_new_cuda (allocator->device, CUFRAMES_ARENA_CUDA_FENCE_BYTES + GST_VIDEO_INFO_SIZE (laid_out), &arena);
+  if (r != 0) {
+    set_error (allocator, r, error);
+    return NULL;
+  }
+  memory = gst_cuda_vmm_allocator_wrap (allocator, 0, laid_out, NULL, arena, CUFRAMES_ARENA_CUDA_FENCE_BYTES, NULL, NULL);
+  cuframes_arena_unref (arena);
+  return memory;
+}
+
 /**
  * gst_cuda_vmm_allocator_alloc:
  * @allocator: an allocator
@@ -220,10 +238,7 @@ gst_cuda_vmm_allocator_lay_out (GstCudaVmmAllocator * allocator, const GstVideoI
 GstMemory *
 gst_cuda_vmm_allocator_alloc (GstCudaVmmAllocator * allocator, const GstVideoInfo * info, GError ** error)
 {
-  CuframesArena *arena = NULL;
   GstVideoInfo laid_out;
-  GstMemory *memory;
-  gint r;
 
   if (!gst_cuda_vmm_allocator_lay_out (allocator, info, &laid_out)) {
     if (gst_cuda_vmm_formats_have (GST_VIDEO_INFO_FORMAT (info)))
@@ -233,14 +248,7 @@ gst_cuda_vmm_allocator_alloc (GstCudaVmmAllocator * allocator, const GstVideoInf
           gst_video_format_to_string (GST_VIDEO_INFO_FORMAT (info)));
     return NULL;
   }
-  r = cuframes_arena_new_cuda (allocator->device, CUFRAMES_ARENA_CUDA_FENCE_BYTES + GST_VIDEO_INFO_SIZE (&laid_out), &arena);
-  if (r != 0) {
-    set_error (allocator, r, error);
-    return NULL;
-  }
-  memory = gst_cuda_vmm_allocator_wrap (allocator, 0, &laid_out, NULL, arena, CUFRAMES_ARENA_CUDA_FENCE_BYTES, NULL, NULL);
-  cuframes_arena_unref (arena);
-  return memory;
+  return gst_cuda_vmm_allocator_alloc_as (allocator, &laid_out, error);
 }
 
 /**

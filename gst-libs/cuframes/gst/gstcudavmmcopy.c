@@ -3,6 +3,8 @@
  * strides, while memory of libgstcuda's has always its. Knows no frame and no slot. */
 #include "gstcudavmmcopy.h"
 
+#include "gstcudavmmallocator-private.h"
+
 /* With the context current. info has the picture's format and size; what of a line lies behind its samples is not copied. */
 gboolean
 gst_cuda_vmm_copy_queue_plane (const GstVideoInfo * info, guint plane, gboolean from_gpu, gconstpointer from, gint from_stride, gpointer to,
@@ -43,7 +45,14 @@ copy_planes (GstMemory * memory, gconstpointer from, GstMemory * target, gpointe
   return copied;
 }
 
-/* A GstMemoryCopyFunction: a deep copy of all of it, which is memory of the default allocator's and laid out in that one's way. */
+static gboolean
+lies_as (const GstVideoInfo * info, const GstVideoInfo * other)
+{
+  return memcmp (info->offset, other->offset, sizeof info->offset) == 0 && memcmp (info->stride, other->stride, sizeof info->stride) == 0;
+}
+
+/* A GstMemoryCopyFunction: a deep copy of all of it. It lies as it did, for so the buffer's GstVideoMeta says, which is copied as it is: in memory of
+ * the default allocator's where that one lays it out so, else in some of ours. */
 GstMemory *
 gst_cuda_vmm_copy_memory (GstMemory * memory, gssize offset, gssize size)
 {
@@ -55,6 +64,10 @@ gst_cuda_vmm_copy_memory (GstMemory * memory, gssize offset, gssize size)
   if (offset != 0 || (size != -1 && (gsize) size != memory->size))
     return NULL;
   target = gst_cuframes_compat_alloc (self->context, gst_cuframes_compat_memory_get_stream (memory), &self->info);
+  if (target != NULL && !lies_as (&GST_CUDA_MEMORY_CAST (target)->info, &self->info)) {
+    gst_memory_unref (target);
+    target = gst_cuda_vmm_allocator_alloc_as (GST_CUDA_VMM_ALLOCATOR (memory->allocator), &self->info, NULL);
+  }
   if (target == NULL)
     return NULL;
   if (gst_memory_map (memory, &from, (GstMapFlags) (GST_MAP_READ | GST_MAP_CUDA))) {
