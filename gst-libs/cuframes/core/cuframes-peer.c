@@ -17,7 +17,8 @@
 /* A wake-up takes some microseconds. */
 #define COSTLY_WAKE_NS UINT64_C (250000)
 #define COSTLY_WAKES_MAX 16u
-#define MEASURED_WAKES 1024u
+#define SUSPECT_WAKES 1024u
+#define SAMPLE_OF_WAKES 16u
 
 static int
 open_wake_pipe (CuframesPeer *peer)
@@ -49,6 +50,7 @@ cuframes_peer_new (int take_fd, const CuframesPeerIdentity *identity, const Cufr
   peer->hello = *hello;
   peer->queue_end = &peer->queue;
   peer->attached_ns = cuframes_now_ns ();
+  peer->random = (uint32_t) peer->attached_ns;
   r = cuframes_fork_guard_add (peer->fd);
   if (r == 0)
     r = open_wake_pipe (peer);
@@ -306,27 +308,39 @@ flush_one (CuframesPeer *peer, CuframesRing *current)
   return CUFRAMES_E_FULL;
 }
 
+/* One in so many, and which cannot be told before: the processor's time costs system calls. */
+static bool
+is_sampled (CuframesPeer *peer)
+{
+  if (peer->suspect_wakes == 0)
+    return false;
+  peer->suspect_wakes--;
+  /* Numerical Recipes' generator: it only has to be unknown to the peer. */
+  peer->random = peer->random * 1664525u + 1013904223u;
+  return (peer->random >> 16) % SAMPLE_OF_WAKES == 0;
+}
+
 /* One byte on the pipe, whether it sleeps or not. A full pipe wakes as well.
  * The kernel tells here everybody who watches the pipe: who watches it from ten thousand places lets each of its wake-ups take a millisecond of
- * the publisher. Time passes for other reasons, too, so after one that took long the next are measured by the processor's time, and what each
- * takes more than it should is owed until others take less. */
+ * the publisher. Time passes for other reasons, too, so after one that took long some of the next are measured by the processor's time, and what they
+ * take beyond their due is owed until others take less. */
 void
 cuframes_peer_poke (CuframesPeer *peer, char why)
 {
-  const bool measured = peer->measured_wakes > 0;
-  const clockid_t clock = measured ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+  const bool sampled = is_sampled (peer);
+  const clockid_t clock = sampled ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
   const uint64_t start = cuframes_clock_ns (clock);
-  uint64_t cost_ns;
+  uint64_t cost_ns, debt_ns;
 
   if (peer->wake_write_fd < 0 || write (peer->wake_write_fd, &why, 1) >= 0)
     peer->wakeups++;
   cost_ns = cuframes_clock_ns (clock) - start;
-  if (measured) {
-    peer->measured_wakes--;
-    peer->wake_debt_ns = peer->wake_debt_ns + cost_ns > COSTLY_WAKE_NS ? peer->wake_debt_ns + cost_ns - COSTLY_WAKE_NS : 0;
+  if (sampled) {
+    debt_ns = peer->wake_debt_ns + cost_ns * SAMPLE_OF_WAKES;
+    peer->wake_debt_ns = debt_ns > COSTLY_WAKE_NS * SAMPLE_OF_WAKES ? debt_ns - COSTLY_WAKE_NS * SAMPLE_OF_WAKES : 0;
   }
   if (cost_ns >= COSTLY_WAKE_NS)
-    peer->measured_wakes = MEASURED_WAKES;
+    peer->suspect_wakes = SUSPECT_WAKES;
 }
 
 /* Whether it makes waking it cost what no sleeping reader costs. */

@@ -48,8 +48,9 @@ typedef struct
   size_t unread_bytes;          /* of memory files in its socket, at most */
   uint32_t unread_count;
   bool throttled;               /* nothing more is sent until it has read what it was sent */
-  uint32_t measured_wakes;      /* so many more, since one took long */
-  uint64_t wake_debt_ns;        /* what they took beyond what they should */
+  uint32_t suspect_wakes;       /* so many more, since one took long: some of them are measured */
+  uint32_t random;              /* which */
+  uint64_t wake_debt_ns;        /* what wake-ups took beyond their due */
   uint64_t wakeups;
   uint64_t attached_ns;
   uint64_t delivered_before;    /* counters of earlier generations' pages */
