@@ -103,12 +103,11 @@ cuframes_connection_dial (const char *path, int *ret_fd)
     *ret_fd = cuframes_steal_fd (&fd);
     return 0;
   }
-  r = errno;
+  r = -errno;
   cuframes_fork_guard_remove (fd);
-  errno = r;
-  if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR)
+  if (r == -ENOENT || r == -ECONNREFUSED || r == -ENOTDIR)
     return CUFRAMES_E_ABSENT;
-  return errno == EAGAIN || errno == EINTR ? CUFRAMES_E_FULL : -errno;
+  return r == -EAGAIN || r == -EINTR ? CUFRAMES_E_FULL : r;
 }
 
 /* The WELCOME or the refusal, which is then left in the inbox. */
