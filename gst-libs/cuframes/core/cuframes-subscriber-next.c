@@ -13,7 +13,8 @@
 /* How long an event that a frame says was sent before it may take to come. A publisher may have been stopped meanwhile: it is left, not blamed. */
 #define EVENT_NS 2000000000u
 #define SPIN_LOOKS 64u
-/* A page that changes without end always has something new and never anything to take: the time is looked at after so many turns. */
+/* A page that changes without end, or a pipe that is filled without end, always has something new and never anything to take: the time is looked at
+ * after so many turns. */
 #define TURNS 64u
 
 static int
@@ -488,7 +489,9 @@ cuframes_subscriber_next (CuframesSubscriber *subscriber, uint64_t timeout_ns, C
     if (!spin (subscriber) && cuframes_subscriber_arm (subscriber) != 0)
       r = sleep_until (subscriber, deadline);
     else
-      r = turn % TURNS == 0 ? look_up (subscriber, deadline) : 0;
+      r = 0;
+    if (r == 0 && turn % TURNS == 0)
+      r = look_up (subscriber, deadline);
     if (r != 0)
       return r;
   }
