@@ -37,6 +37,7 @@ struct _CuframesPublisher
   int server_wake_fd;           /* an eventfd of our own: new work for the server */
 
   pthread_mutex_t lock;         /* guards what follows */
+  unsigned in_a_hurry;          /* atomic: threads that publish and want the lock */
   pthread_cond_t changed;
   bool stopping;
   bool flushing;

@@ -3,6 +3,7 @@
  * is decided in cuframes-publisher-door.c. It never waits on one peer, and holds the publisher's lock only while it changes who is there. */
 #define _GNU_SOURCE
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -11,6 +12,7 @@
 #include "cuframes-util.h"
 
 #define MESSAGES_AT_ONCE 16u
+#define TURNS_GIVEN 100u
 /* How long the server rests when it cannot look at its sockets: without memory, or with a limit of descriptors below what it has open. */
 #define REST_NS 100000000u
 /* How often those are looked at who have large events unread. */
@@ -85,6 +87,15 @@ obey (CuframesServer *server, CuframesPeer *peer)
   }
 }
 
+/* Lets who publishes go first, but not for ever: its thread may be stopped. */
+static void
+give_way (CuframesPublisher *publisher)
+{
+  /* relaxed: see lock_before_the_server() */
+  for (uint32_t i = 0; i < TURNS_GIVEN && __atomic_load_n (&publisher->in_a_hurry, __ATOMIC_RELAXED) > 0; i++)
+    sched_yield ();
+}
+
 /* Only this thread receives and only it frees, so that the lock is not held over the system call: a subscriber that talks without end
  * must not keep the lock from the thread that publishes. */
 static void
@@ -97,6 +108,7 @@ hear_peer (CuframesServer *server, CuframesPeer *peer)
     int r = cuframes_channel_receive (peer->fd, &server->inbox);
     if (r == CUFRAMES_E_EMPTY)
       return;
+    give_way (publisher);
     pthread_mutex_lock (&publisher->lock);
     if (r == 0 && !peer->dead)
       r = obey (server, peer);
