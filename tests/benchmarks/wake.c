@@ -2,13 +2,11 @@
 /* What it takes to wake processes that sleep in poll(), by each way that the kernel offers: how the wake pipe was chosen. One process wakes them at a pace,
  * and each tells when it was awake and the descriptor quiet again. The ways take turns, so that none has a better machine than the others. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -18,6 +16,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "cuframes-util.h"
 
 #define SLEEPERS_MAX 64
 #define TURNS_MAX 1000
@@ -52,15 +52,6 @@ fail (const char *what)
 {
   perror (what);
   _exit (1);
-}
-
-static uint64_t
-now_ns (void)
-{
-  struct timespec time;
-
-  clock_gettime (CLOCK_MONOTONIC, &time);
-  return (uint64_t) time.tv_sec * 1000000000u + (uint64_t) time.tv_nsec;
 }
 
 static int
@@ -178,7 +169,7 @@ sleep_and_tell (const Way *way, int fd, unsigned turns, Shared *shared, unsigned
   for (unsigned i = 0; i < turns; i++) {
     if (poll (&polled, 1, -1) != 1 || way->quieten (fd) != 0)
       fail (way->name);
-    shared->took_ns[self][i] = now_ns () - shared->woken_ns;
+    shared->took_ns[self][i] = cuframes_now_ns () - shared->woken_ns;
   }
   _exit (0);
 }
@@ -191,11 +182,11 @@ compare (const void *a, const void *b)
   return left < right ? -1 : left > right;
 }
 
-static double
-median_us (uint64_t *values, size_t count)
+static uint64_t
+median (uint64_t *values, size_t count)
 {
   qsort (values, count, sizeof *values, compare);
-  return (double) values[count / 2] / 1e3;
+  return values[count / 2];
 }
 
 static void
@@ -205,20 +196,20 @@ wake_all (const Way *way, const Ends *ends, unsigned sleepers, unsigned turns, S
 
   for (unsigned i = 0; i < turns; i++) {
     nanosleep (&pace, NULL);
-    shared->woken_ns = now_ns ();
+    shared->woken_ns = cuframes_now_ns ();
     for (unsigned k = 0; k < sleepers; k++)
       if (way->wake (ends[k].wake_fd) != 0)
         fail (way->name);
-    push_ns[i] = now_ns () - shared->woken_ns;
+    push_ns[i] = cuframes_now_ns () - shared->woken_ns;
   }
 }
 
-/* Medians of one round, in microseconds: from the first wake-up to awake, and until all were woken. */
+/* Medians of one round: from the first wake-up to awake, and until all were woken. */
 static void
-measure (const Way *way, unsigned sleepers, unsigned turns, Shared *shared, double *ret_wake_us, double *ret_push_us)
+measure (const Way *way, unsigned sleepers, unsigned turns, Shared *shared, uint64_t *ret_wake_ns, uint64_t *ret_push_ns)
 {
   static uint64_t all[SLEEPERS_MAX * TURNS_MAX], push_ns[TURNS_MAX];
-  const uint64_t deadline = now_ns () + READY_NS;
+  const uint64_t deadline = cuframes_now_ns () + READY_NS;
   Ends ends[SLEEPERS_MAX];
   size_t count = 0;
   int status;
@@ -230,8 +221,10 @@ measure (const Way *way, unsigned sleepers, unsigned turns, Shared *shared, doub
     if (fork () == 0)
       sleep_and_tell (way, ends[k].sleep_fd, turns, shared, k);
   }
-  while (shared->ready < sleepers && now_ns () < deadline)
+  while (shared->ready < sleepers && cuframes_now_ns () < deadline)
     usleep (1000);
+  if (shared->ready < sleepers)
+    fail ("the sleepers are ready in time");
   wake_all (way, ends, sleepers, turns, shared, push_ns);
   for (unsigned k = 0; k < sleepers; k++)
     if (wait (&status) < 0 || status != 0)
@@ -243,35 +236,24 @@ measure (const Way *way, unsigned sleepers, unsigned turns, Shared *shared, doub
     for (unsigned i = TURNS_WARM; i < turns; i++)
       all[count++] = shared->took_ns[k][i];
   }
-  *ret_wake_us = median_us (all, count);
-  *ret_push_us = median_us (push_ns + TURNS_WARM, turns - TURNS_WARM);
-}
-
-static double
-middle (double *values, unsigned count)
-{
-  for (unsigned i = 1; i < count; i++)
-    for (unsigned k = i; k > 0 && values[k] < values[k - 1]; k--) {
-      const double moved = values[k];
-      values[k] = values[k - 1];
-      values[k - 1] = moved;
-    }
-  return values[count / 2];
+  *ret_wake_ns = median (all, count);
+  *ret_push_ns = median (push_ns + TURNS_WARM, turns - TURNS_WARM);
 }
 
 static void
 compare_ways (unsigned sleepers, unsigned turns, unsigned rounds, Shared *shared)
 {
-  double wake_us[WAY_COUNT][ROUNDS_MAX], push_us[WAY_COUNT][ROUNDS_MAX], wake[WAY_COUNT], push[WAY_COUNT];
+  uint64_t wake_ns[WAY_COUNT][ROUNDS_MAX], push_ns[WAY_COUNT][ROUNDS_MAX];
+  double wake_us[WAY_COUNT], push_us[WAY_COUNT];
 
   for (unsigned round = 0; round < rounds; round++)
     for (unsigned i = 0; i < WAY_COUNT; i++)
-      measure (&ways[i], sleepers, turns, shared, &wake_us[i][round], &push_us[i][round]);
+      measure (&ways[i], sleepers, turns, shared, &wake_ns[i][round], &push_ns[i][round]);
   for (unsigned i = 0; i < WAY_COUNT; i++) {
-    wake[i] = middle (wake_us[i], rounds);
-    push[i] = middle (push_us[i], rounds);
-    printf ("| %-16s | %-20s | %8u | %6.1f | %6.2f | %8.1f | %6.2f |\n", ways[i].name, ways[i].means, sleepers, wake[i], wake[i] / wake[0], push[i],
-        push[i] / push[0]);
+    wake_us[i] = (double) median (wake_ns[i], rounds) / 1e3;
+    push_us[i] = (double) median (push_ns[i], rounds) / 1e3;
+    printf ("| %-16s | %-20s | %8u | %6.1f | %6.2f | %8.1f | %6.2f |\n", ways[i].name, ways[i].means, sleepers, wake_us[i], wake_us[i] / wake_us[0],
+        push_us[i], push_us[i] / push_us[0]);
   }
   fflush (stdout);
 }
@@ -305,7 +287,7 @@ main (int argc, char **argv)
   rounds = read_number (argv[1], 1, ROUNDS_MAX);
   turns = read_number (argv[2], 2 * TURNS_WARM, TURNS_MAX);
   puts ("Times in us: the middle of all rounds' medians, and beside it over that of the pipe.\n");
-  puts ("| way              | by                   | sleepers | awake  | / pipe | all rung | / pipe |");
+  puts ("| way              | by                   | sleepers | awake  | / pipe | all sent | / pipe |");
   puts ("|------------------|----------------------|----------|--------|--------|----------|--------|");
   for (int i = 3; i < argc; i++)
     compare_ways (read_number (argv[i], 1, SLEEPERS_MAX), turns, rounds, shared);

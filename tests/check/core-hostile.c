@@ -19,6 +19,7 @@
 #include "core-fixture.h"
 #include "core-hostile-acts.h"
 #include "cuframes-layout.h"
+#include "cuframes-util.h"
 #include "cuframes-wire.h"
 
 #define FRAMES_LEAST 200u
@@ -30,15 +31,6 @@ compare_times (const void *a, const void *b)
   const uint64_t first = *(const uint64_t *) a, second = *(const uint64_t *) b;
 
   return first < second ? -1 : first > second;
-}
-
-static uint64_t
-thread_now_ns (void)
-{
-  struct timespec now;
-
-  clock_gettime (CLOCK_THREAD_CPUTIME_ID, &now);
-  return (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
 }
 
 /* How often this thread has gone to sleep by itself. */
@@ -64,11 +56,11 @@ has_ended (pid_t pid)
 static bool
 publish_timed (Source *source, uint64_t *ret_ns)
 {
-  const uint64_t start = fixture_now_ns (), work_start = thread_now_ns ();
+  const uint64_t start = fixture_now_ns (), work_start = cuframes_clock_ns (CLOCK_THREAD_CPUTIME_ID);
   const long waits = count_waits ();
   const bool good = source_publish (source) == 0;
 
-  *ret_ns = count_waits () == waits ? thread_now_ns () - work_start : fixture_now_ns () - start;
+  *ret_ns = count_waits () == waits ? cuframes_clock_ns (CLOCK_THREAD_CPUTIME_ID) - work_start : fixture_now_ns () - start;
   return good;
 }
 

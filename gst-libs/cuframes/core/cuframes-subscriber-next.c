@@ -486,10 +486,7 @@ cuframes_subscriber_next (CuframesSubscriber *subscriber, uint64_t timeout_ns, C
     int r = cuframes_subscriber_try_next (subscriber, ret_item);
     if (r != CUFRAMES_E_EMPTY)
       return r;
-    if (!spin (subscriber) && cuframes_subscriber_arm (subscriber) != 0)
-      r = sleep_until (subscriber, deadline);
-    else
-      r = 0;
+    r = spin (subscriber) || cuframes_subscriber_arm (subscriber) == 0 ? 0 : sleep_until (subscriber, deadline);
     if (r == 0 && turn % TURNS == 0)
       r = look_up (subscriber, deadline);
     if (r != 0)
